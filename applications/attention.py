@@ -1,0 +1,117 @@
+"""The `attention` and `kernel_size` arguments of every builder."""
+
+import dataclasses
+
+import keras
+
+from eca_keras import layers
+from eca_keras.layers import checks
+
+# The names a builder's `attention` takes, besides None and a callable.
+ATTENTION = {"eca": layers.ECA}
+
+
+@dataclasses.dataclass(frozen=True)
+class Attention:
+    """Makes the attention layer of each block.
+
+    Attributes:
+        make: `None` (no attention), or a callable that takes the name of the
+            layer and, for ECA, `kernel_size`.
+        suffix: What a layer's name ends in.
+        kernel_sizes: One kernel size (or `None`: adaptive) per stage; `None`
+            for attention without a kernel.
+    """
+
+    make: object
+    suffix: str
+    kernel_sizes: tuple | None = None
+
+    def __call__(self, x, stage, prefix):
+        """Puts attention on `x`.
+
+        Args:
+            x: Feature map of a block, before the residual sum.
+            stage: Index of the block's stage, from 0.
+            prefix: What the layer's name begins with, such as
+                `"conv2_block1_"`.
+        """
+        if self.make is None:
+            return x
+        name = prefix + self.suffix
+        if self.kernel_sizes is None:
+            layer = self.make(name=name)
+        else:
+            layer = self.make(kernel_size=self.kernel_sizes[stage], name=name)
+        if not isinstance(layer, keras.layers.Layer):
+            raise ValueError(
+                "`attention` must return a keras.layers.Layer for a name. "
+                f"Received: {layer!r}"
+            )
+        return layer(x)
+
+
+def resolve(attention, kernel_size, *, released, stages, model):
+    """Checks the two arguments and returns the `Attention` they describe.
+
+    Args:
+        attention: `None`, a name in `ATTENTION`, or a callable
+            `name -> keras.layers.Layer`.
+        kernel_size: `"adaptive"`, `"paper"`, a positive odd integer, or a
+            sequence of one such integer per stage.
+        released: The kernel sizes of the released network, one per stage, or
+            `None` where none was released.
+        stages: Number of stages.
+        model: Name of the builder, for messages.
+
+    Raises:
+        ValueError: if an argument is out of its range, or `kernel_size` is
+            given for attention that has no kernel.
+    """
+    if attention is None:
+        resolved = Attention(None, "")
+    elif isinstance(attention, str) and attention in ATTENTION:
+        resolved = Attention(ATTENTION[attention], attention)
+    elif callable(attention):
+        resolved = Attention(lambda name: attention(name), "attention")
+    else:
+        raise ValueError(
+            f"`attention` must be None, one of {sorted(ATTENTION)} or a "
+            "callable that takes a layer name and returns a layer. "
+            f"Received: attention={attention!r}"
+        )
+    if resolved.make is not layers.ECA:
+        if kernel_size != "adaptive":
+            raise ValueError(
+                "`kernel_size` only applies to attention='eca'. Received: "
+                f"kernel_size={kernel_size!r}, attention={attention!r}"
+            )
+        return resolved
+    sizes = _kernel_sizes(kernel_size, released, stages, model)
+    return dataclasses.replace(resolved, kernel_sizes=sizes)
+
+
+def _kernel_sizes(kernel_size, released, stages, model):
+    if isinstance(kernel_size, str) and kernel_size == "adaptive":
+        return (None,) * stages
+    if isinstance(kernel_size, str) and kernel_size == "paper":
+        if released is None:
+            raise ValueError(
+                f"No kernel sizes were released for {model}, so "
+                "kernel_size='paper' has no meaning for it. Use 'adaptive' or "
+                "integers."
+            )
+        return released
+    if checks.is_kernel_size(kernel_size):
+        return (int(kernel_size),) * stages
+    if (
+        isinstance(kernel_size, (list, tuple))
+        and len(kernel_size) == stages
+        and all(checks.is_kernel_size(size) for size in kernel_size)
+    ):
+        return tuple(int(size) for size in kernel_size)
+    raise ValueError(
+        "`kernel_size` must be 'adaptive', 'paper', a positive odd integer, "
+        f"or a sequence of {stages} of them, one per stage of {model}. "
+        f"Received: kernel_size={kernel_size!r}"
+    )

@@ -1,0 +1,76 @@
+"""The docstring of every builder, written once."""
+
+_DOC = """Instantiates {title}.
+
+    The arguments are those of `keras.applications`; `kernel_size` and
+    `attention` are this library's own. The network follows PyTorch's
+    geometry, in which the released weights were trained, and expects images
+    that went through `eca_keras.applications.preprocess_input`.
+
+    Args:
+        {first_arguments}include_top: Boolean, whether to include the
+            fully-connected layer at the top of the network.
+        weights: `None` (random initialization) or the path to a
+            `.weights.h5` or `.keras` file with the weights of this network.
+        input_tensor: Optional Keras tensor (i.e. output of
+            `keras.layers.Input()`) to use as image input for the model.
+        input_shape: Optional shape of one image without the batch,
+            `{last}` with the `"channels_last"` data format
+            or `{first}` with `"channels_first"`. Height and
+            width must be at least {min_size}; without the top they may be
+            `None`. Defaults to {default_size} pixels a side with the top and
+            to a variable size without it.
+        pooling: What comes out when `include_top` is `False`: `None` (the
+            last feature map, rank 4), `"avg"` or `"max"` (its global average
+            or maximum, rank 2).
+        classes: Integer, the number of classes. Only used if `include_top`
+            is `True`.
+        classifier_activation: Name or callable, the activation of the top
+            layer. `None` returns the logits. Ignored unless `include_top` is
+            `True`; with `weights` only `None` and `"softmax"` are possible.
+        name: String, the name of the model.
+        kernel_size: Kernel sizes of the ECA layers. `"adaptive"` (default)
+            derives them from the number of channels (Eq. 12 of the paper),
+            `"paper"` takes those of the released weights ({released}), an
+            odd integer is used everywhere, and a sequence of {stages} odd
+            integers gives one per stage.
+        attention: `"eca"` (default), `None` (the plain network), or a
+            callable that takes the name of a layer and returns the layer.
+
+    Returns:
+        A `keras.Model`. With the top its output has shape
+        `(batch, classes)` and is float32 under mixed precision too.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    References:
+        - [ECA-Net: Efficient Channel Attention for Deep Convolutional Neural
+          Networks](https://arxiv.org/abs/1910.03151) (CVPR 2020)
+        - {paper}
+    """
+
+
+def builder_doc(title, paper, row, first_arguments=""):
+    """Returns the docstring of a builder.
+
+    Args:
+        title: What the builder instantiates.
+        paper: Reference of the plain network.
+        row: The builder's row, with `released`, `depths`, `min_size` and
+            `default_size`.
+        first_arguments: Text of the arguments before `include_top`.
+    """
+    size = row.default_size
+    released = ", ".join(map(str, row.released)) if row.released else "none"
+    return _DOC.format(
+        title=title,
+        paper=paper,
+        first_arguments=first_arguments,
+        last=(size, size, 3),
+        first=(3, size, size),
+        min_size=row.min_size,
+        default_size=size,
+        released=f"per stage: {released}" if row.released else released,
+        stages=len(row.depths),
+    )

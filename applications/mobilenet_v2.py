@@ -1,0 +1,187 @@
+"""ECA-MobileNetV2: inverted residuals with channel attention."""
+
+import dataclasses
+import functools
+import typing
+
+from keras import layers
+
+from eca_keras.applications import attention as attention_argument
+from eca_keras.applications.assembly import build_classifier
+from eca_keras.applications.blocks import ConvNames
+from eca_keras.applications.blocks import channel_axis
+from eca_keras.applications.blocks import conv_bn
+from eca_keras.applications.docs import builder_doc
+from eca_keras.layers import checks
+
+RELU6 = functools.partial(layers.ReLU, 6.0)
+
+
+class Row(typing.NamedTuple):
+    """One line of Table 2 of the MobileNetV2 paper: a run of equal blocks."""
+
+    expansion: int  # width inside a block by its input channels
+    filters: int  # output channels at alpha = 1
+    blocks: int
+    strides: int  # of the first block
+
+
+@dataclasses.dataclass(frozen=True)
+class MobileNetV2:
+    """The network.
+
+    Attributes:
+        depths: The lines of Table 2, the stages of this network.
+        released: Kernel sizes of the released ECA network, per stage.
+        stem_filters: Output channels of the first convolution at alpha = 1.
+        head_filters: Output channels of the last convolution; a larger alpha
+            widens it, a smaller one does not narrow it.
+        default_size: Height and width of the images, in pixels.
+        min_size: Smallest height and width, in pixels.
+    """
+
+    depths: tuple = (
+        Row(1, 16, 1, 1),
+        Row(6, 24, 2, 2),
+        Row(6, 32, 3, 2),
+        Row(6, 64, 4, 2),
+        Row(6, 96, 3, 1),
+        Row(6, 160, 3, 2),
+        Row(6, 320, 1, 1),
+    )
+    released: tuple = (1, 1, 1, 1, 3, 3, 3)
+    stem_filters: int = 32
+    head_filters: int = 1280
+    default_size: int = 224
+    min_size: int = 32
+
+
+MOBILENET_V2 = MobileNetV2()
+
+
+def make_divisible(filters, divisor=8):
+    """Rounds to a multiple of `divisor`, down by at most a tenth."""
+    rounded = max(divisor, int(filters + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * filters else rounded
+
+
+def _names(prefix):
+    """Names as in the blocks of `keras.applications.mobilenet_v2`."""
+    return ConvNames(
+        pad=f"{prefix}_pad",
+        conv=prefix,
+        bn=f"{prefix}_BN",
+        activation=f"{prefix}_relu",
+    )
+
+
+def inverted_residual(x, row, filters, strides, prefix, stage, attend):
+    """Expansion, depthwise convolution, projection, attention, sum."""
+    inputs = x
+    channels = x.shape[channel_axis()]
+    if row.expansion > 1:
+        x = conv_bn(
+            x,
+            row.expansion * channels,
+            1,
+            _names(f"{prefix}_expand"),
+            activation=RELU6,
+        )
+    x = conv_bn(
+        x,
+        None,
+        3,
+        _names(f"{prefix}_depthwise")._replace(pad=f"{prefix}_pad"),
+        strides=strides,
+        activation=RELU6,
+    )
+    x = conv_bn(x, filters, 1, _names(f"{prefix}_project"))
+    x = attend(x, stage, f"{prefix}_")
+    if strides == 1 and channels == filters:
+        x = layers.Add(name=f"{prefix}_add")([inputs, x])
+    return x
+
+
+def _features(x, alpha, attend):
+    """Maps an image tensor to the last feature map."""
+    x = conv_bn(
+        x,
+        make_divisible(MOBILENET_V2.stem_filters * alpha),
+        3,
+        ConvNames("Conv1_pad", "Conv1", "bn_Conv1", "Conv1_relu"),
+        strides=2,
+        activation=RELU6,
+    )
+    number = 0
+    for stage, row in enumerate(MOBILENET_V2.depths):
+        filters = make_divisible(int(row.filters * alpha))
+        for block in range(row.blocks):
+            x = inverted_residual(
+                x,
+                row,
+                filters,
+                row.strides if block == 0 else 1,
+                f"block_{number}" if number else "expanded_conv",
+                stage,
+                attend,
+            )
+            number += 1
+    head = MOBILENET_V2.head_filters
+    return conv_bn(
+        x,
+        make_divisible(head * alpha) if alpha > 1 else head,
+        1,
+        ConvNames("Conv_1_pad", "Conv_1", "Conv_1_bn", "out_relu"),
+        activation=RELU6,
+    )
+
+
+def ECAMobileNetV2(
+    input_shape=None,
+    alpha=1.0,
+    include_top=True,
+    weights=None,
+    input_tensor=None,
+    pooling=None,
+    classes=1000,
+    classifier_activation="softmax",
+    name=None,
+    *,
+    kernel_size="adaptive",
+    attention="eca",
+):
+    if not checks.is_real(alpha) or alpha <= 0:
+        raise ValueError(
+            f"`alpha` must be a positive number. Received: alpha={alpha!r}"
+        )
+    attend = attention_argument.resolve(
+        attention,
+        kernel_size,
+        released=MOBILENET_V2.released,
+        stages=len(MOBILENET_V2.depths),
+        model="ECAMobileNetV2",
+    )
+    return build_classifier(
+        lambda image: _features(image, alpha, attend),
+        include_top=include_top,
+        weights=weights,
+        input_tensor=input_tensor,
+        input_shape=input_shape,
+        pooling=pooling,
+        classes=classes,
+        classifier_activation=classifier_activation,
+        name=name or f"ecamobilenetv2_{alpha:.2f}",
+        default_size=MOBILENET_V2.default_size,
+        min_size=MOBILENET_V2.min_size,
+    )
+
+
+ECAMobileNetV2.__doc__ = builder_doc(
+    "MobileNetV2 with channel attention on every block",
+    "[MobileNetV2: Inverted Residuals and Linear Bottlenecks]"
+    "(https://arxiv.org/abs/1801.04381) (CVPR 2018)",
+    MOBILENET_V2,
+    first_arguments="alpha: Positive number, the width of the network: layers "
+    "have\n            `alpha` times as many filters, rounded to multiples of "
+    "8 as in\n            `keras.applications`.\n        ",
+)

@@ -1,0 +1,110 @@
+"""From pixels to a network's input, and from its output to class names."""
+
+import keras
+import numpy as np
+from keras import ops
+
+# Mean and standard deviation of ImageNet's RGB values in [0, 1], the ones of
+# torchvision, with which the weights of ECA-Net were trained.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def preprocess_input(x, data_format=None):
+    """Scales RGB values to [0, 1] and normalises them with ImageNet's moments.
+
+    This is the `"torch"` mode of `keras.applications`. The argument itself
+    is never changed.
+
+    Args:
+        x: NumPy array or tensor of RGB values in [0, 255], any dtype.
+            - `channels_last`: `(..., 3)`
+            - `channels_first`: `(3, height, width)` or
+              `(batch, 3, height, width)`
+        data_format: `"channels_last"`, `"channels_first"` or `None`, which
+            stands for `keras.config.image_data_format()`.
+
+    Returns:
+        An array or tensor of the shape of `x`. Floating-point input keeps
+        its dtype, other input becomes `keras.config.floatx()`.
+
+    Raises:
+        ValueError: if `data_format` is unknown or `x` has not 3 channels.
+
+    Example:
+
+    >>> import numpy as np
+    >>> x = np.full((1, 2, 2, 3), 255, dtype="uint8")
+    >>> preprocess_input(x)[0, 0, 0].round(2).tolist()
+    [2.25, 2.43, 2.64]
+    """
+    if data_format is None:
+        data_format = keras.config.image_data_format()
+    if data_format not in ("channels_last", "channels_first"):
+        raise ValueError(
+            "Expected data_format to be one of `channels_first` or "
+            f"`channels_last`. Received: data_format={data_format}"
+        )
+    shape = np.shape(x) if isinstance(x, (list, tuple)) else tuple(x.shape)
+    axis = -1 if data_format == "channels_last" else -3
+    if len(shape) < 3 or shape[axis] != 3:
+        raise ValueError(
+            f"`preprocess_input` needs images with 3 channels in the "
+            f"{data_format} format. Received: x.shape={shape}"
+        )
+    if isinstance(x, (np.ndarray, list, tuple)):
+        x = np.asarray(x)
+        if not np.issubdtype(x.dtype, np.floating):
+            x = x.astype(keras.config.floatx())
+        as_constant = np.asarray
+    else:
+        dtype = keras.backend.standardize_dtype(x.dtype)
+        if "float" not in dtype:
+            x = ops.cast(x, keras.config.floatx())
+        as_constant = ops.convert_to_tensor
+    channel_shape = (3,) if axis == -1 else (3, 1, 1)
+    mean = np.reshape(IMAGENET_MEAN, channel_shape)
+    std = np.reshape(IMAGENET_STD, channel_shape)
+    return (x / 255.0 - as_constant(mean, dtype=x.dtype)) / as_constant(
+        std, dtype=x.dtype
+    )
+
+
+def decode_predictions(preds, top=5):
+    """Names the likeliest ImageNet classes of each prediction.
+
+    Args:
+        preds: Array or tensor of shape `(batch, 1000)`.
+        top: Integer, how many classes to return for each image.
+
+    Returns:
+        For each image a list of `top` tuples
+        `(class_name, class_description, score)`, best first.
+
+    Raises:
+        ValueError: if `preds` has another shape.
+        OSError: if the class names are neither cached nor downloadable.
+    """
+    if len(preds.shape) != 2 or preds.shape[1] != 1000:
+        raise ValueError(
+            "`decode_predictions` expects a batch of predictions (i.e. a 2D "
+            "array of shape (samples, 1000)). Received array with shape: "
+            f"{tuple(preds.shape)}"
+        )
+    preds = ops.convert_to_numpy(preds)
+    try:
+        return keras.applications.imagenet_utils.decode_predictions(
+            preds, top=top
+        )
+    except Exception as error:  # keras.utils.get_file raises bare Exception
+        if not _is_download_failure(error):
+            raise
+    raise OSError(
+        "`decode_predictions` could not download ImageNet's class names. "
+        "Connect to the network once, or copy the `imagenet_class_index.json` "
+        "of keras.applications to ~/.keras/models (or $KERAS_HOME/models)."
+    )
+
+
+def _is_download_failure(error):
+    return isinstance(error, OSError) or "URL fetch failure" in str(error)

@@ -1,0 +1,207 @@
+"""ECA-ResNet: residual networks with channel attention on every block."""
+
+import dataclasses
+import functools
+import typing
+
+from keras import layers
+from keras import ops
+
+from eca_keras.applications import attention as attention_argument
+from eca_keras.applications.assembly import build_classifier
+from eca_keras.applications.blocks import ConvNames
+from eca_keras.applications.blocks import channel_axis
+from eca_keras.applications.blocks import conv_bn
+from eca_keras.applications.docs import builder_doc
+
+RELU = functools.partial(layers.Activation, "relu")
+
+
+def _names(prefix):
+    """Names as in `keras.applications.resnet`."""
+    return ConvNames(
+        pad=f"{prefix}_pad",
+        conv=f"{prefix}_conv",
+        bn=f"{prefix}_bn",
+        activation=f"{prefix}_relu",
+    )
+
+
+def basic_branch(x, width, strides, prefix):
+    """Two 3 x 3 convolutions (He et al. 2016, Figure 5 left)."""
+    x = conv_bn(
+        x, width, 3, _names(f"{prefix}_1"), strides=strides, activation=RELU
+    )
+    return conv_bn(x, width, 3, _names(f"{prefix}_2"))
+
+
+def bottleneck_branch(x, width, strides, prefix):
+    """1 x 1, 3 x 3 and 1 x 1 convolution (He et al. 2016, Figure 5 right).
+
+    The stride is on the 3 x 3 convolution ("v1.5"), as in PyTorch.
+    """
+    x = conv_bn(x, width, 1, _names(f"{prefix}_1"), activation=RELU)
+    x = conv_bn(
+        x, width, 3, _names(f"{prefix}_2"), strides=strides, activation=RELU
+    )
+    return conv_bn(x, 4 * width, 1, _names(f"{prefix}_3"))
+
+
+def projection_shortcut(x, filters, strides, prefix):
+    """1 x 1 convolution where the shape changes (option B of He et al.)."""
+    if strides == 1 and x.shape[channel_axis()] == filters:
+        return x
+    return conv_bn(x, filters, 1, _names(f"{prefix}_0"), strides=strides)
+
+
+def padded_shortcut(x, filters, strides, prefix):
+    """Subsampling and zero channels, no parameters (option A)."""
+    if strides > 1:
+        x = layers.MaxPooling2D(1, strides=strides, name=f"{prefix}_0_pool")(x)
+    missing = filters - x.shape[channel_axis()]
+    if missing:
+        paddings = [[0, 0]] * 4
+        paddings[channel_axis()] = [missing // 2, missing - missing // 2]
+        x = ops.pad(x, paddings)
+    return x
+
+
+def imagenet_stem(x, width):
+    """7 x 7 convolution and 3 x 3 max-pooling, both with stride 2."""
+    x = conv_bn(x, width, 7, _names("conv1"), strides=2, activation=RELU)
+    x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
+    return layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
+
+
+def small_stem(x, width):
+    """3 x 3 convolution: keeps the size of a small image."""
+    return conv_bn(x, width, 3, _names("conv1"), activation=RELU)
+
+
+@dataclasses.dataclass(frozen=True)
+class ResNet:
+    """One row of the family.
+
+    Attributes:
+        branch: Residual branch of a block.
+        depths: Number of blocks per stage.
+        widths: Width of the branch per stage.
+        expansion: Output channels of a block by the width of its branch.
+        released: Kernel sizes of the released ECA network, per stage.
+        stem: What comes before the first stage.
+        stem_width: Output channels of the stem.
+        shortcut: Shortcut of a block that changes the shape.
+        default_size: Height and width of the images, in pixels.
+        min_size: Smallest height and width, in pixels.
+    """
+
+    branch: typing.Callable
+    depths: tuple
+    expansion: int
+    released: tuple | None = None
+    widths: tuple = (64, 128, 256, 512)
+    stem: typing.Callable = imagenet_stem
+    stem_width: int = 64
+    shortcut: typing.Callable = projection_shortcut
+    default_size: int = 224
+    min_size: int = 32
+
+
+_basic = functools.partial(ResNet, basic_branch, expansion=1)
+_bottleneck = functools.partial(ResNet, bottleneck_branch, expansion=4)
+# Section 4.2 of He et al. 2016: CIFAR's 32 x 32 images, 6 n + 2 layers.
+_small = functools.partial(
+    _basic,
+    widths=(16, 32, 64),
+    stem=small_stem,
+    stem_width=16,
+    shortcut=padded_shortcut,
+    default_size=32,
+    min_size=8,
+)
+
+RESNETS = {
+    "ECAResNet18": _basic((2, 2, 2, 2), released=(3, 5, 7, 7)),
+    "ECAResNet34": _basic((3, 4, 6, 3), released=(3, 3, 5, 7)),
+    "ECAResNet50": _bottleneck((3, 4, 6, 3), released=(3, 5, 5, 7)),
+    "ECAResNet101": _bottleneck((3, 4, 23, 3), released=(3, 3, 5, 7)),
+    "ECAResNet152": _bottleneck((3, 8, 36, 3), released=(3, 3, 5, 7)),
+    "ECAResNet20": _small((3, 3, 3)),
+    "ECAResNet32": _small((5, 5, 5)),
+    "ECAResNet56": _small((9, 9, 9)),
+}
+
+
+def _features(x, row, attend):
+    """Maps an image tensor to the last feature map."""
+    x = row.stem(x, row.stem_width)
+    for stage, (depth, width) in enumerate(
+        zip(row.depths, row.widths, strict=True)
+    ):
+        for block in range(depth):
+            # Stage numbers begin at 2, as in He et al. and keras.applications.
+            prefix = f"conv{stage + 2}_block{block + 1}"
+            strides = 2 if block == 0 and stage > 0 else 1
+            shortcut = row.shortcut(x, width * row.expansion, strides, prefix)
+            x = row.branch(x, width, strides, prefix)
+            x = attend(x, stage, f"{prefix}_")
+            x = layers.Add(name=f"{prefix}_add")([shortcut, x])
+            x = RELU(name=f"{prefix}_out")(x)
+    return x
+
+
+def _builder(model):
+    row = RESNETS[model]
+
+    def build(
+        include_top=True,
+        weights=None,
+        input_tensor=None,
+        input_shape=None,
+        pooling=None,
+        classes=1000,
+        classifier_activation="softmax",
+        name=model.lower(),
+        *,
+        kernel_size="adaptive",
+        attention="eca",
+    ):
+        attend = attention_argument.resolve(
+            attention,
+            kernel_size,
+            released=row.released,
+            stages=len(row.depths),
+            model=model,
+        )
+        return build_classifier(
+            lambda image: _features(image, row, attend),
+            include_top=include_top,
+            weights=weights,
+            input_tensor=input_tensor,
+            input_shape=input_shape,
+            pooling=pooling,
+            classes=classes,
+            classifier_activation=classifier_activation,
+            name=name,
+            default_size=row.default_size,
+            min_size=row.min_size,
+        )
+
+    build.__name__ = build.__qualname__ = model
+    build.__doc__ = builder_doc(
+        f"{model.removeprefix('ECA')} with channel attention on every block",
+        "[Deep Residual Learning for Image Recognition]"
+        "(https://arxiv.org/abs/1512.03385) (CVPR 2016)",
+        row,
+    )
+    return build
+
+
+ECAResNet18 = _builder("ECAResNet18")
+ECAResNet34 = _builder("ECAResNet34")
+ECAResNet50 = _builder("ECAResNet50")
+ECAResNet101 = _builder("ECAResNet101")
+ECAResNet152 = _builder("ECAResNet152")
+ECAResNet20 = _builder("ECAResNet20")
+ECAResNet32 = _builder("ECAResNet32")
+ECAResNet56 = _builder("ECAResNet56")
