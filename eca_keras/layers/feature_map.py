@@ -1,0 +1,99 @@
+"""What every attention layer shares: where positions and channels are."""
+
+import keras
+from keras import ops
+
+from eca_keras.layers import checks
+
+
+class FeatureMapLayer(keras.layers.Layer):
+    """Base class of layers that map a feature map to one of its shape.
+
+    A subclass makes its weights in `build`, after `super().build`, which
+    checks the input shape and sets:
+        - `_channels`: number of channels,
+        - `_channel_axis`: axis of the channels,
+        - `_positions`: the other axes but the batch,
+        - `_gate_shape`: one number per sample and channel, as a map,
+        - `_gate_dtype`: float32, or float64 under a float64 policy. What is
+          computed from the map is computed in it whatever the dtype policy
+          says: a half-precision sum over a large map overflows, and
+          `(batch, channels)` numbers cost nothing next to the map itself.
+
+    Args:
+        data_format: `"channels_last"`, `"channels_first"` or `None`, which
+            stands for `keras.config.image_data_format()`.
+        **kwargs: The arguments of `keras.layers.Layer`: `name`, `dtype`,
+            `trainable`.
+
+    Input shape: rank 3, 4 or 5.
+        - `channels_last`: `(batch, *positions, channels)`
+        - `channels_first`: `(batch, channels, *positions)`
+
+        Only the number of channels has to be known beforehand.
+
+    Output shape: the input shape.
+
+    Masking: positions that a mask rules out do not count, and the mask is
+    passed on. The mask has shape `(batch, *leading)`, where `leading` are
+    the first one or more position axes.
+    """
+
+    def __init__(self, data_format=None, **kwargs):
+        data_format = checks.data_format(data_format)
+        super().__init__(**kwargs)
+        self.data_format = data_format
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        rank = len(input_shape)
+        if rank not in (3, 4, 5):
+            raise ValueError(
+                f"`{type(self).__name__}` needs an input of rank 3, 4 or 5 "
+                "(batch, positions and channels). "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
+        axis = 1 if self.data_format == "channels_first" else rank - 1
+        channels = input_shape[axis]
+        if channels is None:
+            raise ValueError(
+                f"`{type(self).__name__}` needs a known number of channels: "
+                f"axis {axis} of a {self.data_format} input must not be None. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
+        self.input_spec = keras.layers.InputSpec(
+            ndim=rank, axes={axis: channels}
+        )
+        self._channels = channels
+        self._channel_axis = axis
+        self._positions = tuple(i for i in range(1, rank) if i != axis)
+        self._gate_shape = tuple(
+            {0: -1, axis: channels}.get(i, 1) for i in range(rank)
+        )
+        self._gate_dtype = keras.backend.result_type(
+            self.compute_dtype, "float32"
+        )
+
+    def _expand_mask(self, mask):
+        """Gives a mask the rank of the map, so that it broadcasts."""
+        masked = self._positions[: len(mask.shape) - 1]
+        for axis in range(1, len(self._gate_shape)):
+            if axis not in masked:
+                mask = ops.expand_dims(mask, axis)
+        return mask
+
+    def _masked(self, inputs, mask, fill=0):
+        """Casts a map for the gate and puts `fill` where `mask` is False."""
+        values = ops.cast(inputs, self._gate_dtype)
+        if mask is None:
+            return values
+        # `where` and not a product: a padded position may hold inf or NaN.
+        return ops.where(
+            self._expand_mask(mask), values, ops.full_like(values, fill)
+        )
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "data_format": self.data_format}
