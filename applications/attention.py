@@ -1,14 +1,38 @@
 """The `attention` and `kernel_size` arguments of every builder."""
 
 import dataclasses
+import functools
 
 import keras
 
 from eca_keras import layers
 from eca_keras.layers import checks
 
-# The names a builder's `attention` takes, besides None and a callable.
-ATTENTION = {"eca": layers.ECA}
+# The names a builder's `attention` takes, besides None and a callable; a
+# layer's name ends in the name of its attention.
+ATTENTION = {
+    "cbam": layers.CBAM,
+    "eca": layers.ECA,
+    "eca_circular": functools.partial(layers.ECA, padding="circular"),
+    "eca_ns": layers.ECANS,
+    "eca_spatial": layers.ECASpatial,
+    "gc": layers.GlobalContext,
+    "se": layers.SqueezeExcite,
+    "se_gc": layers.SEGroupConv,
+    "se_var1": layers.SEVar1,
+    "se_var2": layers.SEVar2,
+    "se_var3": layers.SEVar3,
+}
+
+# Those with a kernel along the channels: they take `kernel_size`.
+WITH_KERNEL = ("eca", "eca_circular", "eca_ns", "eca_spatial")
+
+# A layer's class name means the same: "SqueezeExcite" is "se".
+CLASS_NAMES = {
+    make.__name__: name
+    for name, make in ATTENTION.items()
+    if isinstance(make, type)
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +41,7 @@ class Attention:
 
     Attributes:
         make: `None` (no attention), or a callable that takes the name of the
-            layer and, for ECA, `kernel_size`.
+            layer and, with `kernel_sizes`, `kernel_size`.
         suffix: What a layer's name ends in.
         kernel_sizes: One kernel size (or `None`: adaptive) per stage; `None`
             for attention without a kernel.
@@ -55,8 +79,8 @@ def resolve(attention, kernel_size, *, released, stages, model):
     """Checks the two arguments and returns the `Attention` they describe.
 
     Args:
-        attention: `None`, a name in `ATTENTION`, or a callable
-            `name -> keras.layers.Layer`.
+        attention: `None`, a name in `ATTENTION`, the name of a class in
+            `eca_keras.layers`, or a callable `name -> keras.layers.Layer`.
         kernel_size: `"adaptive"`, `"paper"`, a positive odd integer, or a
             sequence of one such integer per stage.
         released: The kernel sizes of the released network, one per stage, or
@@ -70,25 +94,31 @@ def resolve(attention, kernel_size, *, released, stages, model):
     """
     if attention is None:
         resolved = Attention(None, "")
-    elif isinstance(attention, str) and attention in ATTENTION:
-        resolved = Attention(ATTENTION[attention], attention)
+    elif isinstance(attention, str) and _canonical(attention) in ATTENTION:
+        name = _canonical(attention)
+        resolved = Attention(ATTENTION[name], name)
     elif callable(attention):
         resolved = Attention(lambda name: attention(name), "attention")
     else:
         raise ValueError(
-            f"`attention` must be None, one of {sorted(ATTENTION)} or a "
-            "callable that takes a layer name and returns a layer. "
-            f"Received: attention={attention!r}"
+            f"`attention` must be None, one of {sorted(ATTENTION)}, the name "
+            "of a class in eca_keras.layers, or a callable that takes a layer "
+            f"name and returns a layer. Received: attention={attention!r}"
         )
-    if resolved.make is not layers.ECA:
+    if resolved.suffix not in WITH_KERNEL:
         if kernel_size != "adaptive":
             raise ValueError(
-                "`kernel_size` only applies to attention='eca'. Received: "
+                "`kernel_size` only applies to attention with a kernel along "
+                f"the channels, one of {list(WITH_KERNEL)}. Received: "
                 f"kernel_size={kernel_size!r}, attention={attention!r}"
             )
         return resolved
     sizes = _kernel_sizes(kernel_size, released, stages, model)
     return dataclasses.replace(resolved, kernel_sizes=sizes)
+
+
+def _canonical(name):
+    return CLASS_NAMES.get(name, name)
 
 
 def _kernel_sizes(kernel_size, released, stages, model):
