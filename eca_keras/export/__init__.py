@@ -1,0 +1,8 @@
+"""Files for deployment, each reloaded and compared before it is kept."""
+
+from eca_keras.export.compare import ExportMismatch
+from eca_keras.export.compare import Report
+from eca_keras.export.saved_model import export_saved_model
+from eca_keras.export.tflite import export_tflite
+
+__all__ = ["ExportMismatch", "Report", "export_saved_model", "export_tflite"]

@@ -1,0 +1,77 @@
+"""What both exports ask of their arguments."""
+
+import keras
+
+from eca_keras.layers import checks
+
+
+def model_input(model):
+    """Returns the only input of a model, a Keras tensor.
+
+    Raises:
+        ValueError: if `model` is not a built `keras.Model` with one input
+            and one output, of any batch size.
+    """
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            f"`model` must be a keras.Model. Received: model={model!r}"
+        )
+    # A Sequential without input shape raises; other models have no inputs.
+    inputs = getattr(model, "inputs", None)
+    if not model.built or not inputs:
+        raise ValueError(
+            "`model` must be built with a known input: a Functional model, or "
+            "a Sequential one that starts with keras.Input. Another model "
+            "`m` becomes one as `x = keras.Input(shape)` and "
+            f"`keras.Model(x, m(x))`. Received: model={model!r}"
+        )
+    if len(inputs) != 1 or len(model.outputs) != 1:
+        raise ValueError(
+            "`model` must have one input and one output: export its parts "
+            "one by one, as `keras.Model(one_input, one_output)`. Received a "
+            f"model with {len(inputs)} inputs and {len(model.outputs)} "
+            "outputs."
+        )
+    if inputs[0].shape[0] is not None:
+        raise ValueError(
+            "`model` must take any batch size: build it on a keras.Input "
+            "without `batch_size`. Received: a model for "
+            f"{tuple(inputs[0].shape)}"
+        )
+    return inputs[0]
+
+
+def check_tolerance(tolerance):
+    if not checks.is_real(tolerance) or tolerance <= 0:
+        raise ValueError(
+            "`tolerance` must be a positive number. "
+            f"Received: tolerance={tolerance!r}"
+        )
+
+
+def check_labels(labels, model):
+    """Checks that there is one line of text for each output."""
+    if labels is None:
+        return
+    classes = model.outputs[0].shape[-1]
+    one_line = isinstance(labels, (list, tuple)) and all(
+        isinstance(label, str) and label.splitlines() == [label]
+        for label in labels
+    )
+    if not one_line or len(labels) != classes:
+        raise ValueError(
+            "`labels` must be a list of non-empty strings without line "
+            f"breaks, one per output of the model, so {classes}. "
+            f"Received: labels={_shortened(labels)}"
+        )
+
+
+def _shortened(value):
+    text = repr(value)
+    return text if len(text) < 200 else f"{text[:200]}... ({len(value)})"
+
+
+def write_labels(path, labels):
+    """Writes one label per line, in the order of the outputs, as UTF-8."""
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{label}\n" for label in labels)

@@ -1,0 +1,71 @@
+"""The float32 twin of a model that computes in another precision."""
+
+import contextlib
+
+import keras
+
+OTHER = ("float16", "bfloat16", "float64")
+POLICIES = (*OTHER, "mixed_float16", "mixed_bfloat16")
+
+
+def other_dtypes(model):
+    """Returns the names of the float types besides float32 in a model."""
+    found = {model.inputs[0].dtype}
+    for layer in model._flatten_layers():
+        found |= {layer.compute_dtype, layer.variable_dtype}
+    return sorted(found & set(OTHER))
+
+
+def in_float32(model):
+    """Rebuilds a model with the same weights and float32 everywhere.
+
+    Raises:
+        ValueError: if the model cannot be rebuilt from its config.
+    """
+    # A custom layer need not be registered: its class is at hand.
+    classes = {
+        type(layer).__name__: type(layer)
+        for layer in model._flatten_layers()
+        if not type(layer).__module__.startswith("keras.")
+    }
+    try:
+        config = _lower(model.get_config())
+        with _float32_policy(), keras.saving.custom_object_scope(classes):
+            rebuilt = type(model).from_config(config)
+        weights = [weight.astype("float32") for weight in model.get_weights()]
+        rebuilt.set_weights(weights)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"`model` computes in {' and '.join(other_dtypes(model))} and "
+            "could not be rebuilt in float32 from its config: build it in "
+            f"float32 and copy the weights. Received: {reason}"
+        ) from error
+    return rebuilt
+
+
+@contextlib.contextmanager
+def _float32_policy():
+    # Layers that a custom layer makes inside follow the global policy.
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def _lower(config):
+    """Replaces dtype policies, and dtypes of inputs and casts, in a config."""
+    if isinstance(config, (list, tuple)):
+        return type(config)(_lower(value) for value in config)
+    if not isinstance(config, dict):
+        return config
+    if config.get("class_name") == "DTypePolicy":
+        return {**config, "config": {"name": "float32"}}
+    return {
+        key: "float32"
+        if key == "dtype" and value in POLICIES
+        else _lower(value)
+        for key, value in config.items()
+    }

@@ -1,0 +1,137 @@
+"""TensorFlow SavedModel: the format of TensorFlow Serving."""
+
+import errno
+import os
+
+import keras
+
+from eca_keras.export import checks
+from eca_keras.export import samples as sampling
+from eca_keras.export.atomic import staged_folder
+from eca_keras.export.backend import tf
+from eca_keras.export.compare import MAX_BATCH
+from eca_keras.export.compare import call
+from eca_keras.export.compare import compare
+from eca_keras.export.compare import keras_outputs
+from eca_keras.export.compare import runtime_outputs
+from eca_keras.export.quiet import quiet
+
+# Keras counts its names up (`keras_tensor_7`), so that they would change with
+# what else the process has built. These do not.
+INPUT_NAME = "images"
+OUTPUT_NAME = "outputs"
+
+# TensorFlow Serving keeps this folder for what the model's user brings along.
+LABELS = os.path.join("assets.extra", "labels.txt")
+
+# What TensorFlow's messages about files end in, as numbers of the OS.
+WRITE_ERRORS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+)
+
+
+def export_saved_model(
+    model, path, *, samples=None, labels=None, tolerance=1e-5, overwrite=True
+):
+    """Writes a SavedModel and checks that it answers what the model answers.
+
+    The folder needs neither this library nor Keras to be loaded. Its serving
+    signature maps `images`, of any batch size, to `outputs`.
+
+    Args:
+        model: A built `keras.Model` with one input and one output.
+        path: The folder to write. It appears complete or not at all: the
+            export is written, reloaded and compared under a temporary name
+            beside it.
+        samples: Array of shape `(count, *input_shape)` on which the two are
+            compared, in the range of values that the model expects; `None`
+            for generated ones. Real images prove more.
+        labels: List of strings, the names of the outputs, which are written
+            to `assets.extra/labels.txt` in the folder, one per line; `None`
+            for none.
+        tolerance: Positive number, the largest absolute difference that
+            passes, times the largest output if that is more than 1.
+        overwrite: Whether an earlier export at `path` may be replaced.
+
+    Returns:
+        A `Report`; print it to read it.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+        ExportMismatch: if the export differs from the model. Nothing is kept.
+        OSError: if the folder cannot be written, or `path` has something else
+            in it.
+    """
+    image = checks.model_input(model)
+    checks.check_tolerance(tolerance)
+    checks.check_labels(labels, model)
+    samples = sampling.resolve(samples, model, tuple(image.shape[1:]))
+    with staged_folder(
+        path, is_ours=tf.saved_model.contains_saved_model, overwrite=overwrite
+    ) as folder:
+        write(model, folder, image.shape)
+        if labels is not None:
+            file = os.path.join(folder, LABELS)
+            os.makedirs(os.path.dirname(file))
+            checks.write_labels(file, labels)
+        # The signature does not keep the model that it belongs to alive.
+        loaded = tf.saved_model.load(folder)
+        serve = loaded.signatures["serving_default"]
+        return compare(
+            keras_outputs(model, samples),
+            runtime_outputs(
+                lambda batch: serve(**{INPUT_NAME: tf.constant(batch)})[
+                    OUTPUT_NAME
+                ].numpy(),
+                samples,
+                min(len(samples), MAX_BATCH),
+            ),
+            path=os.path.abspath(path),
+            format="SavedModel",
+            size=_size(folder),
+            tolerance=tolerance,
+        )
+
+
+def write(model, folder, shape):
+    """Writes a SavedModel with one signature.
+
+    Args:
+        model: A model with one input and one output.
+        folder: Path, must not exist.
+        shape: Shape of the input with the batch; `None` stands for any size.
+
+    Raises:
+        OSError: if TensorFlow cannot write the files.
+    """
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint(
+        "serve",
+        lambda images: {OUTPUT_NAME: call(model, images)},
+        input_signature=[
+            tf.TensorSpec(shape, model.inputs[0].dtype, name=INPUT_NAME)
+        ],
+    )
+    try:
+        with quiet():
+            archive.write_out(folder, verbose=False)
+    except tf.errors.OpError as error:
+        # A full disk is reported in several ways, none of them an OSError.
+        for number in WRITE_ERRORS:
+            if os.strerror(number) in error.message:
+                raise OSError(number, os.strerror(number)) from error
+        reason = error.message.partition("\n")[0]
+        raise OSError(errno.EIO, reason) from error
+
+
+def _size(folder):
+    return sum(
+        os.path.getsize(os.path.join(parent, name))
+        for parent, _, names in os.walk(folder)
+        for name in names
+    )
