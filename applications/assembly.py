@@ -8,6 +8,9 @@ from keras import layers
 
 from eca_keras.layers import checks
 
+# What PyTorch's checkpoints are called: other files are Keras's.
+TORCH_SUFFIXES = (".pth", ".pth.tar", ".pt", ".bin", ".safetensors")
+
 
 def build_classifier(
     features,
@@ -54,6 +57,8 @@ def build_classifier(
         image = input_tensor
         # What the caller computed before `input_tensor` belongs to the model.
         inputs = keras.utils.get_source_inputs(input_tensor)
+        if len(inputs) == 1:
+            [inputs] = inputs  # a list would be part of the call's structure
     x = features(image)
     if include_top:
         x = _classify(x, classes, classifier_activation)
@@ -63,8 +68,18 @@ def build_classifier(
         x = layers.GlobalMaxPooling2D(name="max_pool")(x)
     model = keras.Model(inputs, x, name=name)
     if weights is not None:
-        model.load_weights(weights)
+        _load_weights(model, weights)
     return model
+
+
+def _load_weights(model, weights):
+    if not str(weights).endswith(TORCH_SUFFIXES):
+        model.load_weights(weights)
+        return
+    # Imported here: `eca_keras.weights` builds on the builders.
+    from eca_keras.weights import load_into
+
+    load_into(model, weights)
 
 
 def _classify(x, classes, activation):

@@ -1,0 +1,81 @@
+"""The command line: `eca-keras train | evaluate | predict | ...`.
+
+A command is a dataclass of `eca_keras.commands`: its fields are the options,
+its `run` does the work. tyro makes the parser from them. It was preferred to
+jsonargparse because it spells options as people do (`--batch-size`, not
+`--batch_size`) and because a configuration file is then no more than other
+defaults for a dataclass.
+"""
+
+import sys
+import typing
+
+from eca_keras.errors import InputError
+from eca_keras.errors import require
+
+EXIT_MISMATCH = 1
+EXIT_BAD_INPUT = 2
+
+
+def main(arguments=None):
+    """Runs one command.
+
+    Args:
+        arguments: List of strings; those of the process by default.
+
+    Returns:
+        The exit code: 0, 1 where an exported file does not answer like the
+        model, or 2 where the request cannot be carried out.
+    """
+    from eca_keras.export import ExportMismatch
+
+    try:
+        require("train", "The command line", "tyro")
+        parse(sys.argv[1:] if arguments is None else arguments).run()
+    except ExportMismatch as error:
+        print(f"eca-keras: {error}", file=sys.stderr)
+        return EXIT_MISMATCH
+    except (InputError, OSError, ImportError) as error:
+        print(f"eca-keras: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    return 0
+
+
+def parse(arguments):
+    """Returns the command with its options; exits with 2 on bad ones."""
+    from eca_keras.commands.train import Train
+
+    command = _parse(arguments)
+    if isinstance(command, Train) and command.config:
+        command = _parse(arguments, Train.from_file(command.config))
+    return command
+
+
+def _parse(arguments, train_defaults=None):
+    import tyro
+
+    from eca_keras.commands import COMMANDS
+
+    defaults = {type(train_defaults): train_defaults}
+    commands = tuple(
+        typing.Annotated[
+            command,
+            tyro.conf.subcommand(
+                command.__name__.lower(),
+                default=defaults.get(command, tyro.MISSING_NONPROP),
+                prefix_name=False,
+            ),
+        ]
+        for command in COMMANDS
+    )
+    return tyro.cli(
+        typing.Union[commands],
+        prog="eca-keras",
+        description="Efficient Channel Attention networks: train, measure "
+        "and ship them.",
+        args=arguments,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

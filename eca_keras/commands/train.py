@@ -1,0 +1,74 @@
+"""`eca-keras train`."""
+
+import dataclasses
+import json
+import pathlib
+import sys
+import typing
+
+import typeguard
+
+from eca_keras.errors import InputError
+from eca_keras.errors import require
+from eca_keras.training.config import TrainConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Train(TrainConfig):
+    """Train a network, evaluate it and export it.
+
+    Args:
+        config: JSON file with values for these options, such as the
+            config.json of an earlier run. Options on the command line win.
+    """
+
+    config: pathlib.Path | None = None
+
+    @classmethod
+    def from_file(cls, path):
+        """Returns the command with the options of a JSON file."""
+        try:
+            values = json.loads(pathlib.Path(path).read_text("utf-8"))
+        except ValueError as error:
+            raise InputError(f"{path} is not a JSON file: {error}") from None
+        names = {field.name for field in dataclasses.fields(TrainConfig)}
+        if not isinstance(values, dict) or not names.issuperset(values):
+            raise InputError(
+                f"{path} must map option names to values. Unknown: "
+                f"{', '.join(sorted(set(values) - names))}. "
+                f"Known: {', '.join(sorted(names))}"
+            )
+        hints = typing.get_type_hints(TrainConfig)
+        for name, value in values.items():
+            try:
+                typeguard.check_type(value, hints[name])
+            except typeguard.TypeCheckError as error:
+                raise InputError(
+                    f"`{name}` in {path} has a wrong type: {error}. "
+                    f"Received: {name}={value!r}"
+                ) from None
+        return cls(**values, config=path)
+
+    def run(self):
+        if "tflite" in self.export:
+            require("export", "The export to TFLite", "ai_edge_litert")
+        from eca_keras.commands.export import FORMATS
+        from eca_keras.commands.export import export_model
+        from eca_keras.training import train
+        from eca_keras.training.trained import Trained
+
+        fields = {f.name for f in dataclasses.fields(TrainConfig)}
+        config = TrainConfig(**{name: getattr(self, name) for name in fields})
+        # A bar that redraws itself is for a terminal, lines are for a log.
+        metrics = train(config, verbose=1 if sys.stdout.isatty() else 2)
+        print(
+            f"{config.output}: {metrics['images']} {metrics['evaluated_on']} "
+            f"images, top-1 {metrics['top1']:.2%}, top-5 "
+            f"{metrics['top5']:.2%}, loss {metrics['loss']:.4f} nats, "
+            f"{metrics['seconds']} s"
+        )
+        if config.export:
+            trained = Trained.load(config.output)
+            for name in config.export:
+                path = trained.folder / FORMATS[name]
+                print(export_model(trained, name, path))

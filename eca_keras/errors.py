@@ -1,0 +1,22 @@
+"""Errors that the command line turns into a sentence."""
+
+import importlib.util
+
+
+class InputError(ValueError):
+    """What the user asked for cannot be done; the message says why."""
+
+
+def require(extra, needed_for, *modules):
+    """Raises ImportError if an optional package is not installed.
+
+    Args:
+        extra: Name of the extra that installs the package.
+        needed_for: What needs it, the subject of the sentence.
+        *modules: Top-level names of what is imported.
+    """
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise ImportError(
+                f"{needed_for} needs {module}: pip install 'eca-keras[{extra}]'"
+            )

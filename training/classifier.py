@@ -1,0 +1,123 @@
+"""The network that is trained: raw pixels in, probabilities out."""
+
+import dataclasses
+import json
+import pathlib
+
+import keras
+import numpy as np
+
+from eca_keras import applications
+from eca_keras.applications.preprocessing import IMAGENET_MEAN
+from eca_keras.applications.preprocessing import IMAGENET_STD
+from eca_keras.errors import InputError
+from eca_keras.training.files import write_text
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """What an image goes through before the model, kept beside the model.
+
+    Attributes:
+        labels: Names of the classes, in the order of the outputs.
+        image_size: Height and width of the model's input, in pixels.
+        channels: 1 for grey images, 3 for colour.
+        crop_fraction: Part of the short side that the model sees.
+    """
+
+    labels: tuple
+    image_size: int
+    channels: int
+    crop_fraction: float
+
+    FILE = "preprocessing.json"
+
+    def save(self, folder):
+        """Writes `preprocessing.json`."""
+        text = json.dumps(dataclasses.asdict(self), indent=2)
+        write_text(pathlib.Path(folder) / self.FILE, text + "\n")
+
+    @classmethod
+    def load(cls, folder):
+        """Reads `preprocessing.json`; `InputError` if it is missing."""
+        path = pathlib.Path(folder) / cls.FILE
+        try:
+            fields = json.loads(path.read_text())
+            return cls(**{**fields, "labels": tuple(fields["labels"])})
+        except FileNotFoundError:
+            raise InputError(
+                f"There is no {path}; `eca-keras train` writes it beside the "
+                "model, with the class names and the image size"
+            ) from None
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{path} is damaged: {error}") from None
+
+
+def builder(name):
+    """Returns the builder `name` of eca_keras.applications."""
+    builders = [n for n in applications.__all__ if n.startswith("ECA")]
+    if name not in builders:
+        raise InputError(
+            f"`model` must be one of {', '.join(builders)}. "
+            f"Received: model={name!r}"
+        )
+    return getattr(applications, name)
+
+
+def build_network(model, attention="eca", kernel_size="adaptive", **arguments):
+    """Calls a builder with the words of the command line.
+
+    Args:
+        model: Name of the builder.
+        attention: As in the builders, or `"none"`.
+        kernel_size: As in the builders.
+        **arguments: Further arguments of the builder.
+
+    Raises:
+        InputError: with the builder's own sentence if an argument is bad.
+    """
+    build = builder(model)
+    try:
+        return build(
+            attention=None if attention == "none" else attention,
+            kernel_size=kernel_size,
+            **arguments,
+        )
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def build_classifier(
+    model, *, preprocessing, attention="eca", kernel_size="adaptive"
+):
+    """Builds a network with normalisation in front.
+
+    Args:
+        model: Name of the builder.
+        preprocessing: `Preprocessing` of the images.
+        attention: As in the builders, or `"none"`.
+        kernel_size: As in the builders.
+
+    Returns:
+        `keras.Model` from images with values in [0, 255], of shape
+        `(batch, image_size, image_size, channels)` (channels last), to
+        probabilities of shape `(batch, classes)`.
+    """
+    size, channels = preprocessing.image_size, preprocessing.channels
+    images = keras.Input((size, size, channels), name="images")
+    mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
+    if channels == 1:  # grey is the average of the three
+        mean, std = mean.mean(keepdims=True), std.mean(keepdims=True)
+    x = keras.layers.Normalization(
+        mean=(255 * mean).tolist(),
+        variance=((255 * std) ** 2).tolist(),
+        name="normalization",
+    )(images)
+    return build_network(
+        model,
+        attention,
+        kernel_size,
+        input_tensor=x,
+        classes=len(preprocessing.labels),
+        name=model.lower(),
+    )

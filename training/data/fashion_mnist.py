@@ -1,0 +1,90 @@
+"""Fashion-MNIST: 60,000 + 10,000 grey images of clothes, 28 x 28 pixels.
+
+Reference: [Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine
+Learning Algorithms](https://arxiv.org/abs/1708.07747).
+"""
+
+import gzip
+import pathlib
+import struct
+import zlib
+
+import numpy as np
+
+from eca_keras.errors import InputError
+from eca_keras.training.data import tfds
+from eca_keras.training.data.source import Source
+from eca_keras.training.data.source import array_split
+from eca_keras.training.data.source import hold_out
+
+# Where Debian's package dataset-fashion-mnist puts the files.
+DEBIAN_FOLDER = pathlib.Path("/usr/share/datasets/fashion-mnist")
+CLASS_NAMES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+FILES = {
+    (part, kind): f"{prefix}-{kind}-idx{rank}-ubyte.gz"
+    for part, prefix in (("train", "train"), ("test", "t10k"))
+    for kind, rank in (("images", 3), ("labels", 1))
+}
+
+
+def load(folder, validation_fraction):
+    """Returns the `Source`.
+
+    Args:
+        folder: Folder with the four IDX files; empty for Debian's, or TFDS
+            where that is not installed.
+        validation_fraction: Share of the training images to keep back.
+    """
+    folder = pathlib.Path(folder) if folder else DEBIAN_FOLDER
+    if folder == DEBIAN_FOLDER and not folder.is_dir():
+        return tfds.load("fashion_mnist", validation_fraction)
+    arrays = {key: _read_idx(folder / name) for key, name in FILES.items()}
+    for part in ("train", "test"):
+        if len(arrays[part, "images"]) != len(arrays[part, "labels"]):
+            raise InputError(
+                f"The {part} images and labels in {folder} differ in number: "
+                f"{len(arrays[part, 'images'])} and "
+                f"{len(arrays[part, 'labels'])}"
+            )
+    images, labels = arrays["train", "images"], arrays["train", "labels"]
+    train, validation = hold_out(labels, validation_fraction)
+    return Source(
+        train=array_split(images[train], labels[train]),
+        validation=array_split(images[validation], labels[validation]),
+        test=array_split(arrays["test", "images"], arrays["test", "labels"]),
+        class_names=CLASS_NAMES,
+        channels=1,
+        image_size=28,
+        augmentation="shift-flip",
+    )
+
+
+def _read_idx(path):
+    """Reads a gzipped IDX file of bytes; images get a channel axis."""
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(
+            "Fashion-MNIST needs the four files "
+            f"{', '.join(FILES.values())} in one folder. Missing: {path}"
+        ) from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{path} is not a whole gzip file: {error}") from None
+    # Two zero bytes, the type (8: unsigned byte), the rank, then the sizes.
+    zeros, kind, rank = struct.unpack(">HBB", content[:4])
+    shape = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank])
+    values = np.frombuffer(content, "uint8", offset=4 + 4 * rank)
+    if zeros or kind != 8 or values.size != np.prod(shape):
+        raise InputError(f"{path} is not an IDX file of unsigned bytes")
+    return values.reshape(*shape, 1) if rank == 3 else values.reshape(shape)

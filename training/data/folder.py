@@ -1,0 +1,122 @@
+"""Image files in one folder per class."""
+
+import concurrent.futures
+import os
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from eca_keras.errors import InputError
+from eca_keras.training.data import images
+from eca_keras.training.data.source import Source
+from eca_keras.training.data.source import Split
+from eca_keras.training.data.source import hold_out
+
+CHANNELS = 3
+PARTS = {
+    "train": ("train", "training"),
+    "validation": ("val", "validation", "valid"),
+    "test": ("test", "testing"),
+}
+
+
+def load(path, validation_fraction, check_images=True):
+    """Returns the `Source`.
+
+    Args:
+        path: Folder with one folder per class, or with the folders `train`
+            and, if they exist, `val` and `test`, each of which has one
+            folder per class.
+        validation_fraction: Share of the images to keep back where there is
+            no `val`.
+        check_images: Decode every file once to find unreadable ones.
+    """
+    root = pathlib.Path(path)
+    if not path or not root.is_dir():
+        raise InputError(
+            "`data` must name an existing folder after 'folder:'. "
+            f"Received: data='folder:{path}'"
+        )
+    folders = {
+        part: next((root / n for n in names if (root / n).is_dir()), None)
+        for part, names in PARTS.items()
+    }
+    if folders["train"] is None:
+        folders = {"train": root, "validation": None, "test": None}
+    class_names = _class_names(folders["train"])
+    files = {
+        part: _files(folder, class_names)
+        for part, folder in folders.items()
+        if folder is not None
+    }
+    if check_images:
+        _check([path for paths, _ in files.values() for path in paths])
+    if "validation" not in files:
+        paths, labels = files["train"]
+        train, validation = hold_out(labels, validation_fraction)
+        files["train"] = paths[train], labels[train]
+        files["validation"] = paths[validation], labels[validation]
+    return Source(
+        train=_split(*files["train"]),
+        validation=_split(*files["validation"]),
+        test=_split(*files["test"]) if "test" in files else None,
+        class_names=class_names,
+        channels=CHANNELS,
+        image_size=224,
+        augmentation="crop-flip",
+        crop_fraction=0.875,
+    )
+
+
+def _class_names(folder):
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    if len(names) < 2:
+        raise InputError(
+            f"{folder} must hold one folder of images per class, at least "
+            f"two. Found: {names}"
+        )
+    return tuple(names)
+
+
+def _files(folder, class_names):
+    """Returns the sorted paths of all images and their labels."""
+    paths, labels = [], []
+    for label, name in enumerate(class_names):
+        found = sorted(
+            os.path.join(parent, file)
+            for parent, _, files in os.walk(folder / name, followlinks=True)
+            for file in files
+            if file.lower().endswith(images.SUFFIXES)
+        )
+        if not found and folder.joinpath(name).is_dir():
+            raise InputError(
+                f"{folder / name} has no images ({', '.join(images.SUFFIXES)})"
+            )
+        paths += found
+        labels += [label] * len(found)
+    unknown = {e.name for e in folder.iterdir() if e.is_dir()} - {*class_names}
+    if unknown:
+        raise InputError(
+            f"{folder} has classes that the training images do not have: "
+            f"{', '.join(sorted(unknown))}"
+        )
+    return np.array(paths), np.array(labels)
+
+
+def _check(paths):
+    """Decodes every file; names the first one that is no image."""
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(
+            lambda path: images.read_for_user(path, CHANNELS), paths
+        ):
+            pass
+
+
+def _split(paths, labels):
+    dataset = tf.data.Dataset.from_tensor_slices(
+        (paths, labels.astype("int32"))
+    )
+    return Split(
+        dataset, len(paths), load=lambda path: images.read(path, CHANNELS)
+    )

@@ -1,0 +1,157 @@
+"""Training from a `TrainConfig` to a folder of results."""
+
+import dataclasses
+import json
+import pathlib
+import time
+
+import keras
+
+from eca_keras.errors import InputError
+from eca_keras.errors import require
+from eca_keras.training import files
+from eca_keras.training.callbacks import History
+from eca_keras.training.callbacks import SaveModels
+from eca_keras.training.classifier import Preprocessing
+from eca_keras.training.classifier import build_classifier
+from eca_keras.training.curves import write_curves
+from eca_keras.training.data import load_source
+from eca_keras.training.data.pipeline import evaluation_batches
+from eca_keras.training.data.pipeline import training_batches
+from eca_keras.training.evaluation import compile_arguments
+from eca_keras.training.evaluation import evaluate
+from eca_keras.training.strategy import check_batch_size
+from eca_keras.training.strategy import make_strategy
+
+
+def train(config, verbose=1):
+    """Trains a network and writes the results to `config.output`.
+
+    The folder gets `model.keras` (the epoch with the best validation top-1),
+    `last.keras`, `preprocessing.json`, `config.json`, `history.csv`,
+    `curves.png`, `metrics.json` and TensorBoard logs in `tensorboard`.
+
+    Args:
+        config: `TrainConfig`.
+        verbose: 0 is silent, 1 a progress bar, 2 a line per epoch.
+
+    Returns:
+        The content of `metrics.json`: loss, top-1 and top-5 (fractions) on
+        the test images, or on the validation images where there are none.
+
+    Raises:
+        InputError: if something in `config` cannot be done.
+    """
+    require("train", "Training", "matplotlib", "tensorboard")
+    started = time.monotonic()
+    keras.utils.set_random_seed(config.seed)
+    strategy = make_strategy(config.strategy)
+    check_batch_size(config.batch_size, strategy)
+    source = load_source(
+        config.data, config.validation_fraction, config.check_images
+    )
+    preprocessing = Preprocessing(
+        labels=source.class_names,
+        image_size=config.image_size or source.image_size,
+        channels=source.channels,
+        crop_fraction=source.crop_fraction,
+    )
+    batches = training_batches(
+        source.train,
+        batch_size=config.batch_size,
+        image_size=preprocessing.image_size,
+        augmentation=config.augmentation or source.augmentation,
+        seed=config.seed,
+    )
+    steps = source.train.size // config.batch_size
+    with strategy.scope():
+        model = build_classifier(
+            config.model,
+            preprocessing=preprocessing,
+            attention=config.attention,
+            kernel_size=config.kernel_size,
+        )
+        model.compile(
+            optimizer=_optimizer(config, steps), **compile_arguments(model)
+        )
+    output = files.new_folder(config.output, "output")
+    files.write_text(
+        output / "config.json",
+        json.dumps(dataclasses.asdict(config), indent=2) + "\n",
+    )
+    preprocessing.save(output)
+
+    def shown(split):
+        return evaluation_batches(
+            split,
+            batch_size=config.batch_size,
+            image_size=preprocessing.image_size,
+            crop_fraction=preprocessing.crop_fraction,
+        )
+
+    model.fit(
+        batches,
+        epochs=config.epochs,
+        validation_data=shown(source.validation),
+        callbacks=_callbacks(output),
+        shuffle=False,  # the data set does it
+        verbose=verbose,
+    )
+    write_curves(output / "history.csv", output / "curves.png")
+    part = "validation" if source.test is None else "test"
+    with strategy.scope():
+        model.load_weights(output / "model.keras")
+    metrics = evaluate(model, shown(source.test or source.validation))
+    metrics = {
+        "evaluated_on": part,
+        "images": (source.test or source.validation).size,
+        **metrics,
+        "model": config.model,
+        "parameters": model.count_params(),
+        "epochs": config.epochs,
+        "replicas": strategy.num_replicas_in_sync,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    files.write_text(
+        output / "metrics.json", json.dumps(metrics, indent=2) + "\n"
+    )
+    return metrics
+
+
+def _optimizer(config, steps):
+    warmup = round(config.warmup_epochs * steps)
+    total = config.epochs * steps
+    if warmup >= total:
+        raise InputError(
+            "`warmup_epochs` must be less than `epochs`. Received: "
+            f"warmup_epochs={config.warmup_epochs}, epochs={config.epochs}"
+        )
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup else config.learning_rate,
+        decay_steps=total - warmup,
+        warmup_target=config.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    optimizer = keras.optimizers.SGD(
+        schedule,
+        momentum=config.momentum,
+        nesterov=config.momentum > 0,
+        weight_decay=config.weight_decay or None,
+    )
+    # The scales and offsets of BatchNormalization, the biases and the few
+    # weights of ECA are not what makes a network overfit.
+    optimizer.exclude_from_weight_decay(
+        var_names=["gamma", "beta", "bias", "_eca/"]
+    )
+    return optimizer
+
+
+def _callbacks(output):
+    return [
+        History(output / "history.csv"),
+        SaveModels(output),
+        keras.callbacks.TensorBoard(
+            log_dir=pathlib.Path(output) / "tensorboard", write_graph=False
+        ),
+        keras.callbacks.TerminateOnNaN(),
+    ]

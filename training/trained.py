@@ -1,0 +1,171 @@
+"""A finished run: its model with what belongs to it."""
+
+import dataclasses
+import json
+import pathlib
+
+import keras
+import numpy as np
+
+from eca_keras.errors import InputError
+from eca_keras.training.classifier import Preprocessing
+from eca_keras.training.data import load_source
+from eca_keras.training.data.images import read_for_user
+from eca_keras.training.data.images import shown_size
+from eca_keras.training.data.pipeline import evaluation_batches
+from eca_keras.training.evaluation import compile_arguments
+from eca_keras.training.evaluation import evaluate
+from eca_keras.training.strategy import check_batch_size
+from eca_keras.training.strategy import make_strategy
+
+# Images to compare an exported file with the Keras model on.
+SAMPLES = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A model and the folder that `train` wrote it to.
+
+    Attributes:
+        path: The `.keras` file.
+        model: The model, not compiled.
+        preprocessing: What an image goes through before the model.
+    """
+
+    path: pathlib.Path
+    model: keras.Model
+    preprocessing: Preprocessing
+
+    @classmethod
+    def load(cls, path):
+        """Loads a run.
+
+        Args:
+            path: Folder of the run (its `model.keras` is meant), or a
+                `.keras` file in it.
+
+        Raises:
+            InputError: if something is missing or damaged.
+        """
+        path = pathlib.Path(path)
+        if path.is_dir():
+            path = path / "model.keras"
+        if not path.is_file():
+            raise InputError(
+                f"There is no trained model {path}: run `eca-keras train` "
+                "first, or name the folder of a run"
+            )
+        preprocessing = Preprocessing.load(path.parent)
+        return cls(path, _load_model(path), preprocessing)
+
+    @property
+    def folder(self):
+        return self.path.parent
+
+    def evaluate(self, data=None, part=None, batch_size=64, strategy="auto"):
+        """Measures the model, see `evaluation.evaluate`.
+
+        Args:
+            data: As in `TrainConfig`; by default that of the run.
+            part: `"train"`, `"validation"`, `"test"`; by default the test
+                images, or the validation images where there are none.
+            batch_size: Images per step.
+            strategy: As in `TrainConfig`.
+
+        Returns:
+            Dictionary with what was evaluated, and the figures.
+        """
+        source, data = self._source(data)
+        part = part or ("validation" if source.test is None else "test")
+        split = getattr(source, part)
+        if split is None:
+            raise InputError(f"data={data!r} has no part {part!r}")
+        strategy = make_strategy(strategy)
+        check_batch_size(batch_size, strategy)
+        with strategy.scope():
+            # Variables belong to the strategy in whose scope they are made.
+            model = _load_model(self.path)
+            model.compile(**compile_arguments(model))
+        batches = self._batches(split, batch_size)
+        return {
+            "model": str(self.path),
+            "data": data,
+            "evaluated_on": part,
+            "images": split.size,
+            **evaluate(model, batches),
+        }
+
+    def predict(self, path):
+        """Classifies an image file.
+
+        Returns:
+            All `(label, probability)` pairs, the likeliest first.
+        """
+        settings = self.preprocessing
+        image = read_for_user(path, settings.channels)
+        image = shown_size(image, settings.image_size, settings.crop_fraction)
+        shares = np.asarray(self.model(image[None], training=False))[0]
+        order = np.argsort(-shares)
+        return [(settings.labels[i], float(shares[i])) for i in order]
+
+    def samples(self, count=SAMPLES):
+        """Returns up to `count` evaluation images, as the model takes them.
+
+        Their dtype is the one of the model's input, their shape
+        `(count, image_size, image_size, channels)`.
+        """
+        source, _ = self._source(None)
+        split = source.test or source.validation
+        images, _, weights = next(iter(self._batches(split, count)))
+        dtype = keras.backend.standardize_dtype(self.model.inputs[0].dtype)
+        return images.numpy()[weights.numpy() > 0].astype(dtype)
+
+    def _batches(self, split, batch_size):
+        return evaluation_batches(
+            split,
+            batch_size=batch_size,
+            image_size=self.preprocessing.image_size,
+            crop_fraction=self.preprocessing.crop_fraction,
+        )
+
+    def _source(self, data):
+        """Opens the data and checks that the model can be asked about it."""
+        fraction = 0.1
+        if data is None:
+            path = self.folder / "config.json"
+            try:
+                config = json.loads(path.read_text("utf-8"))
+                data = config["data"]
+                fraction = config["validation_fraction"]
+            except FileNotFoundError:
+                raise InputError(
+                    f"There is no {path} that names the data: pass `data`"
+                ) from None
+            except (ValueError, KeyError) as error:
+                raise InputError(f"{path} is damaged: {error}") from None
+        source = load_source(data, fraction)
+        settings = self.preprocessing
+        if source.class_names != settings.labels:
+            raise InputError(
+                f"data={data!r} has other classes than the model. Model: "
+                f"{_few(settings.labels)}. Data: {_few(source.class_names)}"
+            )
+        if source.channels != settings.channels:
+            raise InputError(
+                f"data={data!r} has {source.channels} channels, the model "
+                f"takes {settings.channels}"
+            )
+        return source, data
+
+
+def _few(names):
+    shown = ", ".join(names[:10])
+    return f"{shown}, ... ({len(names)})" if len(names) > 10 else shown
+
+
+def _load_model(path):
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{path} is not a readable model: {reason}") from error
