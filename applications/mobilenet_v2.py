@@ -65,6 +65,26 @@ def make_divisible(filters, divisor=8):
     return rounded + divisor if rounded < 0.9 * filters else rounded
 
 
+# How a width becomes an integer: as in keras.applications, or as in the
+# released code of ECA-Net. They only differ where alpha is not 1.
+ROUNDINGS = {"divisible": make_divisible, "truncate": int}
+
+
+def widths(alpha, rounding="divisible"):
+    """Output channels of the stem, of each stage, and of the head.
+
+    Args:
+        alpha: Positive number, the width of the network.
+        rounding: A key of `ROUNDINGS`.
+    """
+    to_int = ROUNDINGS[rounding]
+    return [
+        to_int(MOBILENET_V2.stem_filters * alpha),
+        *(to_int(int(row.filters * alpha)) for row in MOBILENET_V2.depths),
+        to_int(MOBILENET_V2.head_filters * max(1.0, alpha)),
+    ]
+
+
 def _names(prefix):
     """Names as in the blocks of `keras.applications.mobilenet_v2`."""
     return ConvNames(
@@ -102,11 +122,12 @@ def inverted_residual(x, row, filters, strides, prefix, stage, attend):
     return x
 
 
-def _features(x, alpha, attend):
+def _features(x, filters, attend):
     """Maps an image tensor to the last feature map."""
+    stem, *stages, head = filters
     x = conv_bn(
         x,
-        make_divisible(MOBILENET_V2.stem_filters * alpha),
+        stem,
         3,
         ConvNames("Conv1_pad", "Conv1", "bn_Conv1", "Conv1_relu"),
         strides=2,
@@ -114,22 +135,20 @@ def _features(x, alpha, attend):
     )
     number = 0
     for stage, row in enumerate(MOBILENET_V2.depths):
-        filters = make_divisible(int(row.filters * alpha))
         for block in range(row.blocks):
             x = inverted_residual(
                 x,
                 row,
-                filters,
+                stages[stage],
                 row.strides if block == 0 else 1,
                 f"block_{number}" if number else "expanded_conv",
                 stage,
                 attend,
             )
             number += 1
-    head = MOBILENET_V2.head_filters
     return conv_bn(
         x,
-        make_divisible(head * alpha) if alpha > 1 else head,
+        head,
         1,
         ConvNames("Conv_1_pad", "Conv_1", "Conv_1_bn", "out_relu"),
         activation=RELU6,
@@ -149,10 +168,22 @@ def ECAMobileNetV2(
     *,
     kernel_size="adaptive",
     attention="eca",
+    rounding="divisible",
 ):
     if not checks.is_real(alpha) or alpha <= 0:
         raise ValueError(
             f"`alpha` must be a positive number. Received: alpha={alpha!r}"
+        )
+    if rounding not in list(ROUNDINGS):
+        raise ValueError(
+            f"`rounding` must be one of {sorted(ROUNDINGS)}. "
+            f"Received: rounding={rounding!r}"
+        )
+    filters = widths(alpha, rounding)
+    if min(filters) < 1:
+        raise ValueError(
+            "`alpha` must leave every layer at least one filter. "
+            f"Received: alpha={alpha!r}, rounding={rounding!r}"
         )
     attend = attention_argument.resolve(
         attention,
@@ -162,7 +193,7 @@ def ECAMobileNetV2(
         model="ECAMobileNetV2",
     )
     return build_classifier(
-        lambda image: _features(image, alpha, attend),
+        lambda image: _features(image, filters, attend),
         include_top=include_top,
         weights=weights,
         input_tensor=input_tensor,
@@ -182,6 +213,9 @@ ECAMobileNetV2.__doc__ = builder_doc(
     "(https://arxiv.org/abs/1801.04381) (CVPR 2018)",
     MOBILENET_V2,
     first_arguments="alpha: Positive number, the width of the network: layers "
-    "have\n            `alpha` times as many filters, rounded to multiples of "
-    "8 as in\n            `keras.applications`.\n        ",
+    "have\n            `alpha` times as many filters.\n"
+    "        rounding: How `alpha` times the filters becomes an integer, a\n"
+    '            keyword-only argument: `"divisible"` (default) by multiples '
+    'of 8 as\n            in `keras.applications`, `"truncate"` by dropping '
+    "the fraction as\n            in the released code of ECA-Net.\n        ",
 )

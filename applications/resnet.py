@@ -16,6 +16,21 @@ from eca_keras.applications.docs import builder_doc
 
 RELU = functools.partial(layers.Activation, "relu")
 
+BASE_WIDTH = 64  # of the first stage, in which ResNeXt's widths are stated
+
+RESNET_PAPER = (
+    "[Deep Residual Learning for Image Recognition]"
+    "(https://arxiv.org/abs/1512.03385) (CVPR 2016)"
+)
+RESNET_D_PAPER = (
+    "[Bag of Tricks for Image Classification with Convolutional Neural\n"
+    "          Networks](https://arxiv.org/abs/1812.01187) (CVPR 2019)"
+)
+RESNEXT_PAPER = (
+    "[Aggregated Residual Transformations for Deep Neural Networks]"
+    "(https://arxiv.org/abs/1611.05431) (CVPR 2017)"
+)
+
 
 def _names(prefix):
     """Names as in `keras.applications.resnet`."""
@@ -27,7 +42,7 @@ def _names(prefix):
     )
 
 
-def basic_branch(x, width, strides, prefix):
+def basic_branch(x, row, width, strides, prefix):
     """Two 3 x 3 convolutions (He et al. 2016, Figure 5 left)."""
     x = conv_bn(
         x, width, 3, _names(f"{prefix}_1"), strides=strides, activation=RELU
@@ -35,16 +50,24 @@ def basic_branch(x, width, strides, prefix):
     return conv_bn(x, width, 3, _names(f"{prefix}_2"))
 
 
-def bottleneck_branch(x, width, strides, prefix):
+def bottleneck_branch(x, row, width, strides, prefix):
     """1 x 1, 3 x 3 and 1 x 1 convolution (He et al. 2016, Figure 5 right).
 
-    The stride is on the 3 x 3 convolution ("v1.5"), as in PyTorch.
+    The stride is on the 3 x 3 convolution ("v1.5"), as in PyTorch. With
+    `row.groups` it is ResNeXt's (Xie et al. 2017, Figure 3 c).
     """
-    x = conv_bn(x, width, 1, _names(f"{prefix}_1"), activation=RELU)
+    inner = width * row.base_width // BASE_WIDTH * row.groups
+    x = conv_bn(x, inner, 1, _names(f"{prefix}_1"), activation=RELU)
     x = conv_bn(
-        x, width, 3, _names(f"{prefix}_2"), strides=strides, activation=RELU
+        x,
+        inner,
+        3,
+        _names(f"{prefix}_2"),
+        strides=strides,
+        groups=row.groups,
+        activation=RELU,
     )
-    return conv_bn(x, 4 * width, 1, _names(f"{prefix}_3"))
+    return conv_bn(x, row.expansion * width, 1, _names(f"{prefix}_3"))
 
 
 def projection_shortcut(x, filters, strides, prefix):
@@ -52,6 +75,20 @@ def projection_shortcut(x, filters, strides, prefix):
     if strides == 1 and x.shape[channel_axis()] == filters:
         return x
     return conv_bn(x, filters, 1, _names(f"{prefix}_0"), strides=strides)
+
+
+def average_shortcut(x, filters, strides, prefix):
+    """Average-pooling, then 1 x 1 convolution (ResNet-D, He et al. 2019).
+
+    Where the size is odd, the last window is smaller: padding does not count.
+    """
+    if strides == 1 and x.shape[channel_axis()] == filters:
+        return x
+    if strides > 1:
+        x = layers.AveragePooling2D(
+            strides, padding="same", name=f"{prefix}_0_pool"
+        )(x)
+    return conv_bn(x, filters, 1, _names(f"{prefix}_0"))
 
 
 def padded_shortcut(x, filters, strides, prefix):
@@ -66,15 +103,35 @@ def padded_shortcut(x, filters, strides, prefix):
     return x
 
 
-def imagenet_stem(x, width):
+def imagenet_stem(x, widths):
     """7 x 7 convolution and 3 x 3 max-pooling, both with stride 2."""
+    (width,) = widths
     x = conv_bn(x, width, 7, _names("conv1"), strides=2, activation=RELU)
+    return _stem_pool(x)
+
+
+def deep_stem(x, widths):
+    """3 x 3 convolutions instead of the 7 x 7 (ResNet-D, He et al. 2019)."""
+    for index, width in enumerate(widths):
+        x = conv_bn(
+            x,
+            width,
+            3,
+            _names(f"conv1_{index + 1}"),
+            strides=1 if index else 2,
+            activation=RELU,
+        )
+    return _stem_pool(x)
+
+
+def _stem_pool(x):
     x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
     return layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
 
 
-def small_stem(x, width):
+def small_stem(x, widths):
     """3 x 3 convolution: keeps the size of a small image."""
+    (width,) = widths
     return conv_bn(x, width, 3, _names("conv1"), activation=RELU)
 
 
@@ -89,8 +146,12 @@ class ResNet:
         expansion: Output channels of a block by the width of its branch.
         released: Kernel sizes of the released ECA network, per stage.
         stem: What comes before the first stage.
-        stem_width: Output channels of the stem.
+        stem_widths: Output channels of the convolutions of the stem.
         shortcut: Shortcut of a block that changes the shape.
+        groups: Groups of the 3 x 3 convolution of a bottleneck (ResNeXt's
+            cardinality).
+        base_width: Channels of one such group in a stage of width 64.
+        paper: Reference of the plain network.
         default_size: Height and width of the images, in pixels.
         min_size: Smallest height and width, in pixels.
     """
@@ -101,8 +162,11 @@ class ResNet:
     released: tuple | None = None
     widths: tuple = (64, 128, 256, 512)
     stem: typing.Callable = imagenet_stem
-    stem_width: int = 64
+    stem_widths: tuple = (64,)
     shortcut: typing.Callable = projection_shortcut
+    groups: int = 1
+    base_width: int = BASE_WIDTH
+    paper: str = RESNET_PAPER
     default_size: int = 224
     min_size: int = 32
 
@@ -114,11 +178,22 @@ _small = functools.partial(
     _basic,
     widths=(16, 32, 64),
     stem=small_stem,
-    stem_width=16,
+    stem_widths=(16,),
     shortcut=padded_shortcut,
     default_size=32,
     min_size=8,
 )
+# timm's kernels: Eq. 12, but never below 3, which no stage here comes near.
+_average = functools.partial(
+    _bottleneck,
+    shortcut=average_shortcut,
+    released=(5, 5, 5, 7),
+    paper=RESNET_D_PAPER,
+)
+_deep = functools.partial(_average, stem=deep_stem, stem_widths=(32, 32, 64))
+_tiered = functools.partial(_deep, stem_widths=(24, 32, 64))
+_RESNEXT_32X4D = {"groups": 32, "base_width": 4, "paper": RESNEXT_PAPER}
+_RESNEXT_32X8D = {"groups": 32, "base_width": 8, "paper": RESNEXT_PAPER}
 
 RESNETS = {
     "ECAResNet18": _basic((2, 2, 2, 2), released=(3, 5, 7, 7)),
@@ -126,6 +201,16 @@ RESNETS = {
     "ECAResNet50": _bottleneck((3, 4, 6, 3), released=(3, 5, 5, 7)),
     "ECAResNet101": _bottleneck((3, 4, 23, 3), released=(3, 3, 5, 7)),
     "ECAResNet152": _bottleneck((3, 8, 36, 3), released=(3, 3, 5, 7)),
+    "ECAResNet26T": _tiered((2, 2, 2, 2)),
+    "ECAResNet50T": _tiered((3, 4, 6, 3)),
+    "ECAResNet50D": _deep((3, 4, 6, 3)),
+    "ECAResNet101D": _deep((3, 4, 23, 3)),
+    "ECAResNet269D": _deep((3, 30, 48, 8)),
+    "ECAResNetLight": _average((1, 1, 11, 3)),
+    "ECAResNeXt26T": _tiered((2, 2, 2, 2), **_RESNEXT_32X4D),
+    "ECAResNeXt50T": _tiered((3, 4, 6, 3), **_RESNEXT_32X4D),
+    "ECAResNeXt50_32x4d": _bottleneck((3, 4, 6, 3), **_RESNEXT_32X4D),
+    "ECAResNeXt101_32x8d": _bottleneck((3, 4, 23, 3), **_RESNEXT_32X8D),
     "ECAResNet20": _small((3, 3, 3)),
     "ECAResNet32": _small((5, 5, 5)),
     "ECAResNet56": _small((9, 9, 9)),
@@ -134,7 +219,7 @@ RESNETS = {
 
 def _features(x, row, attend):
     """Maps an image tensor to the last feature map."""
-    x = row.stem(x, row.stem_width)
+    x = row.stem(x, row.stem_widths)
     for stage, (depth, width) in enumerate(
         zip(row.depths, row.widths, strict=True)
     ):
@@ -143,7 +228,7 @@ def _features(x, row, attend):
             prefix = f"conv{stage + 2}_block{block + 1}"
             strides = 2 if block == 0 and stage > 0 else 1
             shortcut = row.shortcut(x, width * row.expansion, strides, prefix)
-            x = row.branch(x, width, strides, prefix)
+            x = row.branch(x, row, width, strides, prefix)
             x = attend(x, stage, f"{prefix}_")
             x = layers.Add(name=f"{prefix}_add")([shortcut, x])
             x = RELU(name=f"{prefix}_out")(x)
@@ -152,6 +237,7 @@ def _features(x, row, attend):
 
 def _builder(model):
     row = RESNETS[model]
+    default_name = model.lower()
 
     def build(
         include_top=True,
@@ -161,7 +247,7 @@ def _builder(model):
         pooling=None,
         classes=1000,
         classifier_activation="softmax",
-        name=model.lower(),
+        name=default_name,
         *,
         kernel_size="adaptive",
         attention="eca",
@@ -190,8 +276,7 @@ def _builder(model):
     build.__name__ = build.__qualname__ = model
     build.__doc__ = builder_doc(
         f"{model.removeprefix('ECA')} with channel attention on every block",
-        "[Deep Residual Learning for Image Recognition]"
-        "(https://arxiv.org/abs/1512.03385) (CVPR 2016)",
+        row.paper,
         row,
     )
     return build
@@ -202,6 +287,16 @@ ECAResNet34 = _builder("ECAResNet34")
 ECAResNet50 = _builder("ECAResNet50")
 ECAResNet101 = _builder("ECAResNet101")
 ECAResNet152 = _builder("ECAResNet152")
+ECAResNet26T = _builder("ECAResNet26T")
+ECAResNet50T = _builder("ECAResNet50T")
+ECAResNet50D = _builder("ECAResNet50D")
+ECAResNet101D = _builder("ECAResNet101D")
+ECAResNet269D = _builder("ECAResNet269D")
+ECAResNetLight = _builder("ECAResNetLight")
+ECAResNeXt26T = _builder("ECAResNeXt26T")
+ECAResNeXt50T = _builder("ECAResNeXt50T")
+ECAResNeXt50_32x4d = _builder("ECAResNeXt50_32x4d")
+ECAResNeXt101_32x8d = _builder("ECAResNeXt101_32x8d")
 ECAResNet20 = _builder("ECAResNet20")
 ECAResNet32 = _builder("ECAResNet32")
 ECAResNet56 = _builder("ECAResNet56")
