@@ -1,0 +1,179 @@
+"""Keras models from PyTorch checkpoints."""
+
+from eca_keras import applications
+from eca_keras.weights import naming
+from eca_keras.weights import recognition
+from eca_keras.weights.reading import open_checkpoint
+from eca_keras.weights.tensors import CheckpointError
+from eca_keras.weights.tensors import shorten
+
+_HEADS = ("fc.", "classifier.")
+
+
+def load_checkpoint(path, **builder_arguments):
+    """Builds the network of a PyTorch checkpoint and loads its weights.
+
+    The architecture, the kernel sizes and the number of classes are read off
+    the file: the `.pth.tar` of the authors of ECA-Net (ResNet-18 to -152,
+    MobileNetV2 of any width), and the `.safetensors` and `.pth` files of
+    timm's ECA-ResNets. PyTorch is not needed, and no code in the file is run.
+
+    Args:
+        path: The file, of `torch.save` (a state dict, or a dictionary with
+            one under `"state_dict"`) or of safetensors.
+        **builder_arguments: Further arguments of the builder, such as
+            `input_shape`, `include_top` and `classifier_activation`.
+            `attention=None` loads a plain ResNet or MobileNetV2.
+
+    Returns:
+        A `keras.Model`.
+
+    Raises:
+        CheckpointError: (a ValueError) if the file is damaged, holds another
+            architecture, or disagrees with the arguments.
+        OSError: if the file cannot be read.
+        ImportError: if the file is in the safetensors format and the package
+            that reads it is not installed.
+
+    Example:
+
+    ```python
+    model = eca_keras.load_checkpoint("eca_resnet50_k3557.pth.tar")
+    ```
+    """
+    if "weights" in builder_arguments:
+        raise ValueError(
+            "`load_checkpoint` takes its weights from `path`. Received: "
+            f"weights={builder_arguments['weights']!r}"
+        )
+    with open_checkpoint(path) as state:
+        network = _recognise(state)
+        if network.attention is None and "attention" not in builder_arguments:
+            raise CheckpointError(
+                f"it looks like a plain {network.builder.removeprefix('ECA')}: "
+                "it has no ECA modules. Pass attention=None to load it so."
+            )
+        builder = getattr(applications, network.builder)
+        model = builder(**{**network.arguments, **builder_arguments})
+        _assign(model, state, network)
+    return model
+
+
+def load_into(model, path):
+    """Loads the weights of a PyTorch checkpoint into a model.
+
+    This is what a builder does with `weights=path`.
+
+    Args:
+        model: A model made by one of the builders.
+        path: As in `load_checkpoint`.
+
+    Raises:
+        CheckpointError, OSError, ImportError: As in `load_checkpoint`. The
+            message says where the file and the model disagree.
+    """
+    with open_checkpoint(path) as state:
+        _assign(model, state, _recognise(state))
+
+
+def inspect_checkpoint(path):
+    """Returns the `Network` that a PyTorch checkpoint holds.
+
+    Args:
+        path: As in `load_checkpoint`.
+
+    Raises:
+        CheckpointError, OSError, ImportError: As in `load_checkpoint`.
+    """
+    with open_checkpoint(path) as state:
+        return _recognise(state)
+
+
+def _recognise(state):
+    network = recognition.recognise(_shapes(state))
+    if network.attention not in (None, *recognition.ECA_KINDS):
+        raise CheckpointError(
+            f"it looks like a {network.builder.removeprefix('ECA')} with "
+            "attention other than ECA: its blocks hold "
+            f"`{network.attention}`."
+        )
+    return network
+
+
+def _shapes(state):
+    return {name: tensor.shape for name, tensor in state.items()}
+
+
+def _assign(model, state, network):
+    """Checks that file and model agree, then copies tensor by tensor."""
+    variables = naming.torch_variables(model, network.attention_module)
+    _check_arguments(model, variables, network)
+    if network.classes is not None and not _has_head(variables):
+        state = {n: t for n, t in state.items() if not n.startswith(_HEADS)}
+    _check_names(state, variables)
+    for name, variable in variables.items():
+        variable.assign(state[name].read())
+
+
+def _has_head(variables):
+    return any(name.startswith(_HEADS) for name in variables)
+
+
+def _check_arguments(model, variables, network):
+    try:
+        built = recognition.recognise(
+            {name: v.torch_shape for name, v in variables.items()}
+        )
+    except CheckpointError:
+        raise CheckpointError(
+            f"it holds {network.builder}, and the model {model.name!r} is "
+            "none of the networks that have PyTorch checkpoints."
+        ) from None
+    if built.builder != network.builder:
+        raise CheckpointError(
+            f"it holds {network.builder}, not {built.builder}. Call "
+            f"{network.builder} or eca_keras.load_checkpoint."
+        )
+    inside, asked = network.arguments, built.arguments
+    if built.classes is None:  # the file's classifier is left out
+        inside = {**inside, "include_top": False}
+        inside.pop("classes", None)
+    differing = [
+        name
+        for name in dict.fromkeys([*inside, *asked])
+        if inside.get(name) != asked.get(name)
+    ]
+    if differing:
+        hint = ""
+        if "classes" in differing and network.classes is not None:
+            hint = ", or include_top=False and a classifier of your own"
+        raise CheckpointError(
+            f"it has {_listed(inside, differing)}, but the model has "
+            f"{_listed(asked, differing)}. "
+            f"Pass {_listed(inside, differing)}{hint}."
+        )
+
+
+def _listed(arguments, names):
+    return ", ".join(
+        f"{name}={arguments[name]!r}" for name in names if name in arguments
+    )
+
+
+def _check_names(state, variables):
+    problems = []
+    if missing := [name for name in variables if name not in state]:
+        problems.append(f"missing {shorten(missing)}")
+    if unexpected := [name for name in state if name not in variables]:
+        problems.append(f"unexpected {shorten(unexpected)}")
+    wrong = [
+        f"{name} of shape {state[name].shape} for {variable.torch_shape}"
+        for name, variable in variables.items()
+        if name in state and state[name].shape != variable.torch_shape
+    ]
+    if wrong:
+        problems.append(f"unfitting {shorten(wrong)}")
+    if problems:
+        raise CheckpointError(
+            f"its tensors do not fit the network: {'; '.join(problems)}."
+        )
