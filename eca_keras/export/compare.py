@@ -119,7 +119,7 @@ def keras_outputs(model, samples):
     """Returns the outputs of a model for samples, as an array."""
     return np.concatenate(
         [
-            keras.ops.convert_to_numpy(call(model, samples[i : i + MAX_BATCH]))
+            call(model, samples[i : i + MAX_BATCH]).numpy()
             for i in range(0, len(samples), MAX_BATCH)
         ]
     )

@@ -1,0 +1,122 @@
+"""Networks of this library through every export."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert import interpreter
+from export_models import randomised
+from reference import golden_images
+from reference import golden_logits
+from reference import load_golden
+
+import eca_keras
+from eca_keras import applications
+
+pytestmark = pytest.mark.slow
+
+GOLDEN = {
+    "eca_resnet18_k3577": applications.ECAResNet18,
+    "eca_resnet50_k3557": applications.ECAResNet50,
+    "eca_mobilenetv2_k13": applications.ECAMobileNetV2,
+}
+ECA_OPS = 6
+
+
+def delegates(path):
+    """How many parts of a file XNNPACK takes."""
+    loaded = interpreter.Interpreter(str(path))
+    loaded.allocate_tensors()
+    names = [op["op_name"] for op in loaded._get_ops_details()]
+    return names.count("DELEGATE")
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_networks(name, tmp_path):
+    model = GOLDEN[name](
+        input_shape=(128, 128, 3),
+        kernel_size="paper",
+        classifier_activation=None,
+    )
+    load_golden(model, name)
+    path = tmp_path / "net.tflite"
+    for report in (
+        eca_keras.export_saved_model(model, tmp_path / "net"),
+        eca_keras.export_tflite(model, path),
+    ):
+        print(report)
+        assert report.varies
+        assert report.top1_agreement == 1
+        assert report.largest_difference < 1e-5
+    assert delegates(path) == 1
+    # The released PyTorch code, and no Keras model, on the other side.
+    run = interpreter.Interpreter(str(path)).get_signature_runner()
+    answers = [run(images=x[None])["outputs"][0] for x in golden_images()]
+    assert np.abs(np.stack(answers) - golden_logits(name)).max() < 1e-5
+
+
+def test_eca_adds_six_operations_a_block(tmp_path):
+    counts = []
+    for attention in ("eca", None):
+        model = applications.ECAMobileNetV2(
+            input_shape=(32, 32, 3), classes=3, attention=attention
+        )
+        path = tmp_path / "net.tflite"
+        report = eca_keras.export_tflite(randomised(model), path)
+        counts.append(len(report.ops))
+        assert delegates(path) == 1
+    assert counts[0] - counts[1] == 17 * ECA_OPS
+
+
+def test_fresh_network_is_told_from_a_trained_one(tmp_path):
+    model = applications.ECAMobileNetV2(input_shape=(32, 32, 3), alpha=0.35)
+    report = eca_keras.export_tflite(model, tmp_path / "net.tflite")
+    assert report.passed
+    assert not report.varies
+
+
+WITHOUT_LIBRARY = """
+import sys
+sys.modules["eca_keras"] = None
+sys.modules["keras"] = None
+import numpy as np
+import tensorflow as tf
+path, images, outputs = sys.argv[1:]
+loaded = tf.saved_model.load(path)
+serve = loaded.signatures["serving_default"]
+np.save(outputs, serve(images=tf.constant(np.load(images)))["outputs"])
+"""
+
+
+def test_saved_model_needs_neither_keras_nor_this_library(tmp_path):
+    inputs = keras.Input((8, 8, 16))
+    model = randomised(keras.Model(inputs, eca_keras.ECA()(inputs)))
+    eca_keras.export_saved_model(model, tmp_path / "net")
+    images = np.random.default_rng(0).normal(size=(3, 8, 8, 16))
+    images = images.astype("float32")
+    np.save(tmp_path / "images.npy", images)
+    files = [tmp_path / n for n in ("net", "images.npy", "outputs.npy")]
+    subprocess.run(
+        [sys.executable, "-c", WITHOUT_LIBRARY, *map(os.fspath, files)],
+        check=True,
+    )
+    np.testing.assert_allclose(
+        np.load(tmp_path / "outputs.npy"),
+        np.asarray(model(images, training=False)),
+        atol=1e-6,
+    )
+
+
+def test_other_backends_get_a_sentence():
+    code = "import eca_keras; eca_keras.export_tflite"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "KERAS_BACKEND": "numpy"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert "`eca_keras.export` needs Keras on TensorFlow" in result.stderr
