@@ -42,7 +42,7 @@ def stage_outputs(model):
     >>> {name: tensor.shape[-1] for name, tensor in stages.items()}
     {'C2': 64, 'C3': 128, 'C4': 256, 'C5': 512}
 
-    A pyramid of features: `keras.Model(model.inputs, stages)`.
+    A pyramid of features: `keras.Model(model.input, stages)`.
     """
     outputs = {}
     for layer in model.layers:  # in the order of the graph: the last one wins
