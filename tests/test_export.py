@@ -1,6 +1,7 @@
 """Exports: what is written, compared and refused."""
 
 import contextlib
+import importlib
 import os
 import sys
 
@@ -456,6 +457,13 @@ def test_wrong_tflite_arguments(net, tmp_path):
                 net, tmp_path / "a.tflite", batch_size=batch_size
             )
     assert not os.listdir(tmp_path)
+
+
+def test_other_backends_are_refused(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.delitem(sys.modules, "eca_keras.export.backend")
+    with pytest.raises(ImportError, match="on TensorFlow.*backend=jax"):
+        importlib.import_module("eca_keras.export.backend")
 
 
 def test_litert_is_missing(net, tmp_path, monkeypatch):
