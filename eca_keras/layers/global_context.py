@@ -108,9 +108,11 @@ class GlobalContext(FeatureMapLayer):
             one = ops.take(inputs, [0], axis=self._channel_axis)
             excluded = self._masked(ops.zeros_like(one), mask, fill=EXCLUDED)
             scores = ops.add(scores, self._flatten(excluded, 1))
-        weights = ops.softmax(ops.squeeze(scores, axis=-1), axis=-1)
-        context = ops.matmul(ops.expand_dims(weights, axis=1), rows)
-        return ops.squeeze(context, axis=1)
+        # Not ops.softmax, which warns of maps with a single position.
+        scores = scores - ops.max(scores, axis=1, keepdims=True)
+        weights = ops.transpose(ops.exp(scores), (0, 2, 1))
+        total = ops.squeeze(ops.matmul(weights, rows), axis=1)
+        return ops.divide(total, ops.sum(weights, axis=-1))
 
     def _flatten(self, values, channels):
         """Reshapes a map to `(batch, positions, channels)`."""
