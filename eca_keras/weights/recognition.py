@@ -22,7 +22,7 @@ _OTHERS = {
     r"(features|layers)\.[01]\.(0|blocks\.0)\.attn\.qkv\.weight": "a Swin "
     "transformer",
     r"stages\.0\.blocks\.0\.conv_dw\.weight": "ConvNeXt",
-    r"conv_stem\.weight": "EfficientNet or MobileNetV3",
+    r"conv_stem\.weight": "a MobileNet or EfficientNet of timm",
     r"features\.denseblock1\..*": "DenseNet",
     r"Conv2d_1a_3x3\..*": "Inception",
     r"features\.\d+\.squeeze\.weight": "SqueezeNet",
