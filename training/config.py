@@ -17,7 +17,7 @@ class TrainConfig:
         batch_size: Images per step, over all devices together.
         learning_rate: Peak of the schedule: linear warm-up, then a cosine
             down to zero.
-        warmup_epochs: Epochs in which the learning rate rises from zero.
+        warmup: Share of the steps in which the learning rate rises from zero.
         momentum: Of stochastic gradient descent with Nesterov's update.
         weight_decay: Fraction of the convolution and dense kernels that is
             taken away in each step, times the learning rate.
@@ -44,7 +44,7 @@ class TrainConfig:
     epochs: int = 20
     batch_size: int = 64
     learning_rate: float = 0.1
-    warmup_epochs: float = 2.0
+    warmup: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 5e-4
     image_size: int | None = None
@@ -61,10 +61,10 @@ class TrainConfig:
     def __post_init__(self):
         object.__setattr__(self, "export", tuple(self.export))
         self._at_least(1, "epochs", "batch_size")
-        self._at_least(0, "warmup_epochs", "weight_decay", "seed")
+        self._at_least(0, "weight_decay", "seed")
         if not self.learning_rate > 0:
             self._reject("learning_rate", "must be positive")
-        for name in ("momentum", "validation_fraction"):
+        for name in ("warmup", "momentum", "validation_fraction"):
             if not 0 <= getattr(self, name) < 1:
                 self._reject(name, "must be at least 0 and below 1")
         if self.image_size is not None:

@@ -7,7 +7,6 @@ import time
 
 import keras
 
-from eca_keras.errors import InputError
 from eca_keras.errors import require
 from eca_keras.training import files
 from eca_keras.training.callbacks import History
@@ -119,13 +118,8 @@ def train(config, verbose=1):
 
 
 def _optimizer(config, steps):
-    warmup = round(config.warmup_epochs * steps)
     total = config.epochs * steps
-    if warmup >= total:
-        raise InputError(
-            "`warmup_epochs` must be less than `epochs`. Received: "
-            f"warmup_epochs={config.warmup_epochs}, epochs={config.epochs}"
-        )
+    warmup = int(config.warmup * total)
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0 if warmup else config.learning_rate,
         decay_steps=total - warmup,

@@ -52,7 +52,7 @@ class Source:
 
 
 def array_split(images, labels):
-    """Makes a `Split` of a uint8 array of shape (n, height, width, channels)."""
+    """Makes a `Split` of uint8 images, `(n, height, width, channels)`."""
     dataset = tf.data.Dataset.from_tensor_slices(
         (images, np.asarray(labels, "int32"))
     )

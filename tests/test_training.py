@@ -1,0 +1,218 @@
+"""The training run: results, determinism, several replicas."""
+
+import csv
+import json
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from eca_keras.errors import InputError
+from eca_keras.training import TrainConfig
+from eca_keras.training import train
+from eca_keras.training.callbacks import SaveModels
+from eca_keras.training.trained import Trained
+
+TESTS = pathlib.Path(__file__).parent
+QUICK = {"epochs": 2, "batch_size": 128, "image_size": 8, "export": ()}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A short training run on digits and its metrics."""
+    output = tmp_path_factory.mktemp("runs") / "digits"
+    metrics = train(TrainConfig(**QUICK, output=str(output)), verbose=0)
+    return output, metrics
+
+
+def test_a_run_leaves_its_results(run):
+    output, metrics = run
+    assert {path.name for path in output.iterdir()} == {
+        "config.json",
+        "curves.png",
+        "history.csv",
+        "last.keras",
+        "metrics.json",
+        "model.keras",
+        "preprocessing.json",
+        "tensorboard",
+    }
+    assert json.loads((output / "metrics.json").read_text()) == metrics
+    assert metrics["evaluated_on"] == "test"
+    assert metrics["images"] == 359
+    assert metrics["top1"] > 0.15  # two short epochs; chance is 0.1
+    with (output / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert float(rows[1]["loss"]) < float(rows[0]["loss"])
+    assert {"top1", "top5", "val_loss", "val_top1", "val_top5"} <= set(rows[0])
+    config = TrainConfig(**json.loads((output / "config.json").read_text()))
+    assert config.epochs == 2
+    with Image.open(output / "curves.png") as picture:
+        assert np.asarray(picture.convert("L")).std() > 10  # not blank
+    assert list(output.glob("tensorboard/**/events*"))
+
+
+def test_the_model_takes_pixels_and_evaluates_as_recorded(run):
+    output, metrics = run
+    trained = Trained.load(output)
+    again = trained.evaluate(batch_size=100)
+    for name in ("loss", "top1", "top5"):
+        assert again[name] == pytest.approx(metrics[name], abs=1e-6)
+    assert trained.model.input_shape == (None, 8, 8, 1)
+    assert trained.samples(5).shape == (5, 8, 8, 1)
+    assert trained.evaluate(part="validation")["images"] == 143
+
+
+def test_predict(run, tmp_path):
+    trained = Trained.load(run[0])
+    sample = trained.samples(1)[0]
+    Image.fromarray(sample[..., 0].astype("uint8")).save(tmp_path / "a.png")
+    ranking = trained.predict(tmp_path / "a.png")
+    shares = np.asarray(trained.model(sample[None]))[0]
+    assert ranking[0][0] == str(shares.argmax())
+    assert ranking[0][1] == pytest.approx(shares.max(), abs=1e-5)
+    assert sorted(name for name, _ in ranking) == list("0123456789")
+    with pytest.raises(InputError, match="no image file"):
+        trained.predict(tmp_path / "b.png")
+
+
+@pytest.mark.slow
+def test_the_seed_decides(run, tmp_path):
+    def weights(name, **changes):
+        config = TrainConfig(**QUICK, output=str(tmp_path / name), **changes)
+        train(config, verbose=0)
+        model = keras.models.load_model(tmp_path / name / "last.keras")
+        return np.concatenate([np.ravel(w) for w in model.get_weights()])
+
+    reference = keras.models.load_model(run[0] / "last.keras")
+    reference = np.concatenate([np.ravel(w) for w in reference.get_weights()])
+    np.testing.assert_array_equal(weights("same"), reference)
+    assert np.abs(weights("other", seed=1) - reference).max() > 0.01
+
+
+@pytest.mark.slow
+def test_settings_reach_the_model(tmp_path):
+    config = TrainConfig(
+        **{**QUICK, "epochs": 1},
+        kernel_size=[1, 3, 9],
+        output=str(tmp_path / "run"),
+    )
+    train(config, verbose=0)
+    trained = Trained.load(tmp_path / "run")
+    sizes = [
+        layer.resolved_kernel_size
+        for layer in trained.model.layers
+        if layer.name.endswith("_eca")
+    ]
+    assert sizes == [1] * 3 + [3] * 3 + [9] * 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"model": "ResNet99"}, "`model` must be one of ECA"),
+        ({"data": "mnist"}, "`data` must be 'digits'"),
+        ({"batch_size": 4096}, "`batch_size` must not exceed the number of"),
+        ({"kernel_size": 4}, "`kernel_size` must be 'adaptive'"),
+        ({"attention": "none", "kernel_size": 3}, "only applies to"),
+    ],
+)
+def test_bad_settings_are_found_before_anything_is_written(
+    tmp_path, changes, sentence
+):
+    output = tmp_path / "run"
+    config = TrainConfig(**{**QUICK, **changes}, output=str(output))
+    with pytest.raises(InputError, match=sentence):
+        train(config, verbose=0)
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"epochs": 0}, "`epochs` must be at least 1. Received: epochs=0"),
+        ({"batch_size": 0}, "`batch_size` must be at least 1"),
+        ({"learning_rate": 0.0}, "`learning_rate` must be positive"),
+        ({"warmup": 1.0}, "`warmup` must be at least 0 and below 1"),
+        ({"momentum": 1.0}, "`momentum` must be at least 0 and below 1"),
+        ({"image_size": 4}, "`image_size` must be at least 8"),
+        ({"augmentation": "mixup"}, "`augmentation` must be one of None, none"),
+        ({"strategy": "tpu"}, "`strategy` must be one of auto"),
+        ({"export": ["onnx"]}, "`export` must be among saved_model, tflite"),
+        ({"seed": -1}, "`seed` must be at least 0"),
+    ],
+)
+def test_config_is_checked(changes, sentence):
+    with pytest.raises(InputError, match=sentence):
+        TrainConfig(**changes)
+
+
+def test_output_must_not_hold_results(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model.keras").write_text("precious")
+    config = TrainConfig(**QUICK, output=str(tmp_path / "run"))
+    with pytest.raises(InputError, match="must be a new or empty folder"):
+        train(config, verbose=0)
+    assert (tmp_path / "run" / "model.keras").read_text() == "precious"
+    config = TrainConfig(**QUICK, output=str(tmp_path / "run" / "model.keras"))
+    with pytest.raises(InputError, match="there is a file at"):
+        train(config, verbose=0)
+    config = TrainConfig(**QUICK, output="/proc/no/such")
+    with pytest.raises(InputError, match="that can be written: No such file"):
+        train(config, verbose=0)
+
+
+def test_best_model_has_highest_top1_then_lowest_loss(tmp_path):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    callback = SaveModels(tmp_path)
+    callback.set_model(model)
+    epochs = [(0.5, 1.0), (0.9, 0.7), (0.9, 0.4), (0.9, 0.6), (0.8, 0.1)]
+    for epoch, (top1, loss) in enumerate(epochs):
+        model.layers[0].bias.assign([float(epoch)])
+        callback.on_epoch_end(epoch, {"val_top1": top1, "val_loss": loss})
+    best = keras.models.load_model(tmp_path / "model.keras")
+    last = keras.models.load_model(tmp_path / "last.keras")
+    assert float(best.layers[0].bias[0]) == 2
+    assert float(last.layers[0].bias[0]) == 4
+
+
+@pytest.mark.slow
+def test_two_replicas_measure_what_one_device_measures(tmp_path):
+    process = subprocess.run(
+        [sys.executable, TESTS / "two_replicas.py", tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert process.returncode == 0, process.stderr[-3000:]
+    results = json.loads(process.stdout.splitlines()[-1])
+    assert results["one-device"]["replicas"] == 1
+    assert results["mirrored"]["replicas"] == 2
+    one, two = results["evaluate one-device"], results["evaluate mirrored"]
+    for name in ("loss", "top1", "top5"):
+        assert two[name] == pytest.approx(one[name], abs=1e-6)
+        assert one[name] == pytest.approx(results["by hand"][name], abs=1e-5)
+        assert results["mirrored"][name] == pytest.approx(two[name], abs=1e-5)
+
+
+def test_missing_and_damaged_runs(run, tmp_path):
+    with pytest.raises(InputError, match="no trained model"):
+        Trained.load(tmp_path)
+    (tmp_path / "model.keras").write_bytes(b"not a zip file")
+    with pytest.raises(InputError, match=r"There is no .*preprocessing\.json"):
+        Trained.load(tmp_path)
+    text = (run[0] / "preprocessing.json").read_text()
+    (tmp_path / "preprocessing.json").write_text(text)
+    with pytest.raises(InputError, match="is not a readable model"):
+        Trained.load(tmp_path)
+    (tmp_path / "preprocessing.json").write_text(text[:30])
+    with pytest.raises(InputError, match=r"preprocessing\.json is damaged"):
+        Trained.load(tmp_path)
+    trained = Trained.load(run[0])
+    with pytest.raises(InputError, match="no part 'test'|must name an exist"):
+        trained.evaluate(data="folder:/no/such")
