@@ -1,13 +1,12 @@
 """Parameters and multiply-accumulates of a model, counted layer by layer."""
 
 import dataclasses
-import math
 
 import keras
 
-from eca_keras.layers import ECA
+from eca_keras import layer_costs
 from eca_keras.layers import checks
-from eca_keras.layers.channel_gate import ChannelGate
+from eca_keras.layers.feature_map import FeatureMapLayer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +152,7 @@ def profile(model, input_shape=None):
 
 def is_attention(layer):
     """Whether `layer` is a channel attention layer."""
-    return isinstance(layer, ChannelGate) or getattr(
+    return isinstance(layer, FeatureMapLayer) or getattr(
         layer, "is_attention", False
     )
 
@@ -161,7 +160,7 @@ def is_attention(layer):
 def _parameters(weights):
     # By identity: a shared variable is in the list of each of its owners.
     unique = {id(weight): weight for weight in weights}
-    return sum(_size(weight.shape) for weight in unique.values())
+    return sum(layer_costs.size(weight.shape) for weight in unique.values())
 
 
 def _graph(model):
@@ -238,7 +237,7 @@ class _Ledger:
         return record
 
     def _write(self, layer, prefix, inputs, outputs):
-        rule = _rule(layer)
+        rule = layer_costs.rule(layer)
         if rule is None:
             if getattr(layer, "weights", None):
                 self.uncounted.add(type(layer).__name__)
@@ -254,105 +253,3 @@ class _Ledger:
         if any(cost):
             name = prefix + layer.name
             self.calls.append((name, type(layer).__name__, *cost))
-
-
-def _rule(layer):
-    """Returns the function that counts a layer, `None` if there is none."""
-    if hasattr(layer, "count_macs"):
-        return lambda layer, inputs, outputs: layer.count_macs(inputs)
-    classes = type(layer).__mro__
-    return next((_RULES[cls] for cls in classes if cls in _RULES), None)
-
-
-def _size(shape):
-    return math.prod(shape)
-
-
-# Each rule takes a layer, the shape of its input and that of its output, and
-# returns both countings.
-
-
-def _convolution(layer, inputs, outputs):
-    # Kernel (*window, channels of a group, filters): one output element reads
-    # all but the last.
-    macs = _size(outputs) * _size(layer.kernel.shape[:-1])
-    return macs, macs
-
-
-def _depthwise(layer, inputs, outputs):
-    macs = _size(outputs) * _size(layer.kernel.shape[:-2])
-    return macs, macs
-
-
-def _separable(layer, inputs, outputs):
-    positions = _size(outputs) // layer.filters
-    macs = positions * (
-        _size(layer.depthwise_kernel.shape)
-        + _size(layer.pointwise_kernel.shape)
-    )
-    return macs, macs
-
-
-def _transposed(layer, inputs, outputs):
-    # Kernel (*window, filters, channels): one input element is spread over
-    # all but the last.
-    macs = _size(inputs) * _size(layer.kernel.shape[:-1])
-    return macs, macs
-
-
-def _dense(layer, inputs, outputs):
-    macs = _size(outputs) * layer.kernel.shape[0]
-    return macs, macs
-
-
-def _batch_normalization(layer, inputs, outputs):
-    return 0, 4 * _size(outputs)  # subtract, divide, scale, shift
-
-
-def _global_average(layer, inputs, outputs):
-    return 0, _size(inputs) + _size(outputs)  # additions, one division
-
-
-def _average(layer, inputs, outputs):
-    return 0, (_size(layer.pool_size) + 1) * _size(outputs)
-
-
-def _eca(layer, inputs, outputs):
-    channels = inputs[1 if layer.data_format == "channels_first" else -1]
-    means = inputs[0] * channels
-    macs = means * layer.resolved_kernel_size
-    return macs, macs + _size(inputs) + means
-
-
-def _nothing(layer, inputs, outputs):
-    return 0, 0
-
-
-# A subclass is counted like its nearest ancestor in the table.
-_RULES = {
-    keras.layers.Conv1D: _convolution,
-    keras.layers.Conv2D: _convolution,
-    keras.layers.Conv3D: _convolution,
-    keras.layers.DepthwiseConv1D: _depthwise,
-    keras.layers.DepthwiseConv2D: _depthwise,
-    keras.layers.SeparableConv1D: _separable,
-    keras.layers.SeparableConv2D: _separable,
-    keras.layers.Conv1DTranspose: _transposed,
-    keras.layers.Conv2DTranspose: _transposed,
-    keras.layers.Conv3DTranspose: _transposed,
-    keras.layers.Dense: _dense,
-    keras.layers.BatchNormalization: _batch_normalization,
-    keras.layers.GlobalAveragePooling1D: _global_average,
-    keras.layers.GlobalAveragePooling2D: _global_average,
-    keras.layers.GlobalAveragePooling3D: _global_average,
-    keras.layers.AveragePooling1D: _average,
-    keras.layers.AveragePooling2D: _average,
-    keras.layers.AveragePooling3D: _average,
-    ECA: _eca,
-    # Weights, but neither convolution nor dense layer, and no rule of thop.
-    keras.layers.Embedding: _nothing,
-    keras.layers.GroupNormalization: _nothing,
-    keras.layers.LayerNormalization: _nothing,
-    keras.layers.Normalization: _nothing,
-    keras.layers.PReLU: _nothing,
-}

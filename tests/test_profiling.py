@@ -4,6 +4,15 @@ from keras import layers
 
 import eca_keras
 from eca_keras import applications
+from eca_keras.layers import CBAM
+from eca_keras.layers import ECANS
+from eca_keras.layers import ECASpatial
+from eca_keras.layers import GlobalContext
+from eca_keras.layers import SEGroupConv
+from eca_keras.layers import SEVar1
+from eca_keras.layers import SEVar2
+from eca_keras.layers import SEVar3
+from eca_keras.layers import SqueezeExcite
 from eca_keras.profiling import CallCost
 from eca_keras.profiling import profile
 
@@ -159,7 +168,34 @@ BY_HAND = {
         16 * (30 + 1),
     ),
     "eca1d": ((9, 8), eca_keras.ECA(3), 8 * 3, 8 * (9 + 1)),
+    "eca_ns": ((5, 6, 16), ECANS(5), 16 * 5, 16 * (30 + 1)),
+    "se_var1": ((5, 6, 16), SEVar1(), 0, 16 * (30 + 1)),
+    "se_var2": ((5, 6, 16), SEVar2(), 16, 16 * (30 + 1)),
+    "se_var3": ((5, 6, 16), SEVar3(), 16 * 16, 16 * (30 + 1)),
+    "se_gc": ((5, 6, 16), SEGroupConv(4), 4 * 4 * 4, 16 * (30 + 1)),
+    "se": ((5, 6, 16), SqueezeExcite(4), 2 * 16 * 4, 16 * (30 + 1)),
+    "cbam": (
+        (5, 6, 16),
+        CBAM(4, spatial_kernel_size=3),
+        2 * (2 * 16 * 4) + 30 * 9 * 2,
+        16 * (30 + 1),
+    ),
+    "eca_spatial": (
+        (16, 5, 6),
+        ECASpatial(5, 3, data_format="channels_first"),
+        16 * 5 + 30 * 9 * 2,
+        16 * (30 + 1),
+    ),
+    "global_context": (
+        (5, 6, 16),
+        GlobalContext(2),
+        30 * 16 + 2 * 16 * 8,
+        0,
+    ),
 }
+
+
+ATTENTION = tuple(BY_HAND)[tuple(BY_HAND).index("eca") :]
 
 
 @pytest.mark.parametrize("name", BY_HAND)
@@ -168,6 +204,8 @@ def test_counts_by_hand(name):
     counted = profile(functional(shape, layer))
     assert (counted.macs, counted.authors_macs) == (macs, macs + more)
     assert counted.parameters == layer.count_params()
+    of_attention = layer.count_params() if name in ATTENTION else 0
+    assert counted.attention_parameters == of_attention
     assert counted.uncounted == ()
 
 
@@ -194,10 +232,10 @@ def test_shared_layers_count_per_call_and_nested_models_are_opened():
 
 
 def test_attention_in_a_nested_model_counts_as_attention():
-    inner = functional((4, 4, 8), eca_keras.ECA(3))
+    inner = functional((4, 4, 8), ECASpatial(3, 5))
     counted = profile(functional((4, 4, 8), inner, inner))
-    assert counted.attention_parameters == 3
-    assert counted.macs == 2 * 8 * 3
+    assert counted.attention_parameters == 3 + 2 * 25
+    assert counted.macs == 2 * (8 * 3 + 16 * 2 * 25)
 
 
 def test_counting_leaves_the_model_alone():
