@@ -8,8 +8,10 @@ import keras
 import numpy as np
 
 from eca_keras import applications
+from eca_keras.applications.mobilenet_v2 import MOBILENET_V2
 from eca_keras.applications.preprocessing import IMAGENET_MEAN
 from eca_keras.applications.preprocessing import IMAGENET_STD
+from eca_keras.applications.resnet import RESNETS
 from eca_keras.errors import InputError
 from eca_keras.training.files import write_text
 
@@ -53,15 +55,31 @@ class Preprocessing:
             raise InputError(f"{path} is damaged: {error}") from None
 
 
-def builder(name):
-    """Returns the builder `name` of eca_keras.applications."""
-    builders = [n for n in applications.__all__ if n.startswith("ECA")]
-    if name not in builders:
+BUILDERS = (*RESNETS, "ECAMobileNetV2")
+
+
+def check_name(model):
+    """Refuses a name that is not one of `BUILDERS`."""
+    if model not in BUILDERS:
         raise InputError(
-            f"`model` must be one of {', '.join(builders)}. "
-            f"Received: model={name!r}"
+            f"`model` must be one of {', '.join(BUILDERS)}. "
+            f"Received: model={model!r}"
         )
-    return getattr(applications, name)
+
+
+def _row(model):
+    check_name(model)
+    return RESNETS.get(model, MOBILENET_V2)
+
+
+def default_size(model):
+    """Height and width of the images that the builder `model` is meant for."""
+    return _row(model).default_size
+
+
+def released_kernels(model):
+    """Kernel sizes that were released for `model`, `None` if none were."""
+    return _row(model).released
 
 
 def build_network(model, attention="eca", kernel_size="adaptive", **arguments):
@@ -76,9 +94,9 @@ def build_network(model, attention="eca", kernel_size="adaptive", **arguments):
     Raises:
         InputError: with the builder's own sentence if an argument is bad.
     """
-    build = builder(model)
+    check_name(model)
     try:
-        return build(
+        return getattr(applications, model)(
             attention=None if attention == "none" else attention,
             kernel_size=kernel_size,
             **arguments,

@@ -1,10 +1,13 @@
 """`eca-keras benchmark`."""
 
 import dataclasses
+import functools
 import pathlib
 import typing
 
 import tyro
+
+from eca_keras.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,9 +16,11 @@ class Benchmark:
 
     Args:
         models: Names of networks.
-        attention: Attention modules to compare; the first is the baseline.
-        image_size: Height and width in pixels.
-        batch_sizes: Batch sizes of the inference.
+        attention: Attention modules to compare; the first is what the others
+            are compared with.
+        image_size: Height and width in pixels; by default that of the
+            network.
+        batch_sizes: Batch sizes of inference.
         training_batch_size: Batch size of the training step; 0 leaves
             training out.
         rounds: How often each is timed.
@@ -26,11 +31,45 @@ class Benchmark:
         "ECAResNet50",
     )
     attention: tuple[str, ...] = ("none", "eca")
-    image_size: int = 224
+    image_size: int | None = None
     batch_sizes: tuple[int, ...] = (8, 1)
     training_batch_size: int = 8
-    rounds: int = 15
+    rounds: int = 20
     output: pathlib.Path | None = None
 
     def run(self):
-        pass
+        from eca_keras.benchmarking import benchmark
+        from eca_keras.benchmarking import format_table
+        from eca_keras.benchmarking import write_csv
+        from eca_keras.training.classifier import build_network
+        from eca_keras.training.classifier import default_size
+
+        rows = []
+        for model in self.models:
+            size = self.image_size or default_size(model)
+            networks = {
+                f"{model} {attention}": functools.partial(
+                    build_network,
+                    model,
+                    attention=attention,
+                    input_shape=(size, size, 3),
+                )
+                for attention in self.attention
+            }
+            try:
+                rows += benchmark(
+                    networks,
+                    batch_sizes=self.batch_sizes,
+                    training_batch_size=self.training_batch_size or None,
+                    rounds=self.rounds,
+                )
+            except ValueError as error:
+                raise InputError(str(error)) from error
+        print(format_table(rows))
+        print(
+            "\nms: median of a call. ratio: median over the rounds of the "
+            "time by that of the first\nattention in the same round. "
+            "CPU: processor time of all threads."
+        )
+        if self.output:
+            write_csv(rows, self.output)
