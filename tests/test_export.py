@@ -79,6 +79,24 @@ def test_saved_model_signature(net, tmp_path):
     assert loaded.serve(images[:1])["outputs"].shape == (1, 5)
 
 
+def test_saved_model_has_each_weight_once(tmp_path):
+    model = randomised(dense_net(256, 256))
+    report = eca_keras.export_saved_model(model, tmp_path / "net")
+    assert 4 * model.count_params() < report.size < 6 * model.count_params()
+
+
+def test_saved_model_has_lookup_tables(tmp_path):
+    inputs = keras.Input((4,), dtype="int64")
+    x = layers.IntegerLookup(vocabulary=[1, 2, 3])(inputs)
+    x = layers.Flatten()(layers.Embedding(5, 3)(x))
+    model = randomised(keras.Model(inputs, layers.Dense(2)(x)))
+    samples = np.random.default_rng(0).integers(0, 5, (8, 4))
+    report = eca_keras.export_saved_model(
+        model, tmp_path / "net", samples=samples
+    )
+    assert report.varies
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, None])
 def test_tflite_batch_size(batch_size, net, tmp_path):
     path = tmp_path / "net.tflite"

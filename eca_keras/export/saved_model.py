@@ -24,6 +24,9 @@ OUTPUT_NAME = "outputs"
 # TensorFlow Serving keeps this folder for what the model's user brings along.
 LABELS = os.path.join("assets.extra", "labels.txt")
 
+# Layers with a table that is not a variable.
+LOOKUPS = (keras.layers.IntegerLookup, keras.layers.StringLookup)
+
 # What TensorFlow's messages about files end in, as numbers of the OS.
 WRITE_ERRORS = (
     errno.ENOSPC,
@@ -109,7 +112,11 @@ def write(model, folder, shape):
         OSError: if TensorFlow cannot write the files.
     """
     archive = keras.export.ExportArchive()
-    archive.track(model)
+    # The archive finds the variables by itself, and would write those of a
+    # tracked model a second time. Only other resources need tracking.
+    for layer in model._flatten_layers():
+        if isinstance(layer, LOOKUPS):
+            archive.track(layer)
     archive.add_endpoint(
         "serve",
         lambda images: {OUTPUT_NAME: call(model, images)},
