@@ -14,6 +14,7 @@ from eca_keras.version import __version__
 # costs. A name maps to the module that defines it; a module maps to itself.
 _LAZY = {
     "applications": "eca_keras.applications",
+    "load_checkpoint": "eca_keras.weights",
     "export_saved_model": "eca_keras.export",
     "export_tflite": "eca_keras.export",
     "profile": "eca_keras.profiling",
@@ -29,6 +30,7 @@ __all__ = [
     "export_saved_model",
     "export_tflite",
     "layers",
+    "load_checkpoint",
     "profile",
 ]
 

@@ -69,7 +69,7 @@ def _parse(arguments, train_defaults=None):
         for command in COMMANDS
     )
     return tyro.cli(
-        typing.Union[commands],
+        typing.Union[commands],  # noqa: UP007 (a tuple of types)
         prog="eca-keras",
         description="Efficient Channel Attention networks: train, measure "
         "and ship them.",

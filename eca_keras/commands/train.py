@@ -32,11 +32,12 @@ class Train(TrainConfig):
         except ValueError as error:
             raise InputError(f"{path} is not a JSON file: {error}") from None
         names = {field.name for field in dataclasses.fields(TrainConfig)}
-        if not isinstance(values, dict) or not names.issuperset(values):
+        if not isinstance(values, dict):
+            raise InputError(f"{path} must map option names to values")
+        if unknown := sorted(set(values) - names):
             raise InputError(
-                f"{path} must map option names to values. Unknown: "
-                f"{', '.join(sorted(set(values) - names))}. "
-                f"Known: {', '.join(sorted(names))}"
+                f"{path} has unknown options: {', '.join(unknown)}. "
+                f"Known are: {', '.join(sorted(names))}"
             )
         hints = typing.get_type_hints(TrainConfig)
         for name, value in values.items():

@@ -1,0 +1,203 @@
+"""The command line, in this process: output and exit codes."""
+
+import json
+import pathlib
+
+import pytest
+from PIL import Image
+
+from eca_keras import cli
+from eca_keras.commands import Train
+from eca_keras.training import TrainConfig
+from eca_keras.training.trained import Trained
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run that went through the command line, SavedModel and TFLite too."""
+    output = tmp_path_factory.mktemp("cli") / "run"
+    options = ["--epochs", "3", "--batch-size", "64", "--image-size", "8"]
+    assert cli.main(["train", *options, "--output", str(output)]) == 0
+    return output
+
+
+def test_train_exports(run):
+    assert (run / "saved_model" / "saved_model.pb").is_file()
+    assert (run / "model.tflite").read_bytes()[4:8] == b"TFL3"
+
+
+def test_evaluate(run, capsys, tmp_path):
+    file = tmp_path / "figures.json"
+    assert (
+        cli.main(["evaluate", "--model", str(run), "--output", str(file)]) == 0
+    )
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads(file.read_text())
+    recorded = json.loads((run / "metrics.json").read_text())
+    assert printed["top1"] == pytest.approx(recorded["top1"], abs=1e-6)
+
+
+def test_predict(run, capsys, tmp_path):
+    sample = Trained.load(run).samples(1)[0]
+    path = tmp_path / "digit.png"
+    Image.fromarray(sample[..., 0].astype("uint8")).save(path)
+    arguments = ["predict", str(path), "--model", str(run), "--top", "2"]
+    assert cli.main(arguments) == 0
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{path}: ")
+    assert line.count("%") == 2
+
+
+@pytest.mark.parametrize("format", ["saved_model", "tflite"])
+def test_export(run, capsys, tmp_path, format):
+    path = tmp_path / "new" / f"digits.{format}"
+    arguments = ["export", str(path), "--model", str(run), "--format", format]
+    assert cli.main(arguments) == 0
+    assert "largest difference" in capsys.readouterr().out
+    assert path.exists()
+
+
+def test_info(capsys):
+    assert (
+        cli.main(["info", "ECAResNet20", "--kernel-size", "1", "3", "5"]) == 0
+    )
+    line = capsys.readouterr().out.splitlines()[1].split()
+    assert line[0] == "ECAResNet20"
+    # He et al.'s 269,722 and 3 (1 + 3 + 5) for ECA.
+    assert line[3] == "269,749"
+    assert line[-3:] == ["1x3", "3x3", "5x3"]
+
+
+def test_benchmark(capsys, tmp_path):
+    path = tmp_path / "table.csv"
+    arguments = ["benchmark", "ECAResNet20", "--output", str(path)]
+    arguments += ["--rounds", "2", "--image-size", "16"]
+    arguments += ["--batch-sizes", "2", "--training-batch-size", "0"]
+    assert cli.main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "ECAResNet20 none" in out
+    assert "ECAResNet20 eca" in out
+    assert len(path.read_text().splitlines()) == 3
+
+
+def test_config_file_and_overrides(tmp_path):
+    path = tmp_path / "config.json"
+    values = {"epochs": 7, "kernel_size": [3, 3, 5], "export": ["tflite"]}
+    path.write_text(json.dumps(values))
+    command = cli.parse(["train", "--config", str(path), "--epochs", "9"])
+    assert isinstance(command, Train)
+    assert command.epochs == 9
+    assert command.kernel_size == [3, 3, 5]
+    assert command.export == ("tflite",)
+    assert command.batch_size == TrainConfig().batch_size
+    options = ["--kernel-size", "paper", "--no-check-images", "--export"]
+    command = cli.parse(["train", *options])
+    assert command.kernel_size == "paper"
+    assert not command.check_images
+    assert command.export == ()
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+    return tmp_path / "pictures"
+
+
+BAD = {
+    "model": (["train", "--model", "ResNet99"], "`model` must be one of"),
+    "data": (["train", "--data", "minst"], "`data` must be 'digits'"),
+    "batch": (
+        ["train", "--batch-size", "0"],
+        "`batch_size` must be at least 1",
+    ),
+    "type": (["train", "--epochs", "many"], "--epochs"),
+    "option": (["train", "--epcohs", "3"], "--epcohs"),
+    "command": (["trian"], "trian"),
+    "nothing": ([], "subcommand"),
+    "no folder": (["train", "--data", "folder:/no"], "an existing folder"),
+    "no config": (["train", "--config", "/no/such.json"], "/no/such.json"),
+    "no run": (["evaluate", "--model", "/no/run"], "no trained model"),
+    "part": (["evaluate", "--part", "dev"], "`part` must be one of"),
+    "no image": (["predict"], "at least one image file"),
+    "format": (["export", "x", "--format", "coreml"], "`format` must be one"),
+    "zoo": (["info", "VGG16"], "`model` must be one of"),
+    "rounds": (
+        ["benchmark", "ECAResNet20", "--rounds", "0"],
+        "`rounds` must be a positive integer",
+    ),
+}
+
+
+def refused(arguments, capsys):
+    """Runs the command, expects exit code 2, returns what it said."""
+    try:
+        code = cli.main(arguments)
+    except SystemExit as error:  # the parser's own way
+        code = error.code
+    assert code == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input(case, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments, sentence = BAD[case]
+    assert sentence in refused(arguments, capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_folder_without_images(pictures, capsys):
+    said = refused(["train", "--data", f"folder:{pictures}"], capsys)
+    assert "cat has no images" in said
+
+
+def test_folder_with_one_unreadable_image(pictures, capsys):
+    for name in ("cat", "dog"):
+        for i in range(3):
+            Image.new("RGB", (9, 9), (i, 9, 9)).save(
+                pictures / name / f"{i}.png"
+            )
+    (pictures / "dog" / "broken.png").write_bytes(b"\x89PNG\r\n")
+    said = refused(["train", "--data", f"folder:{pictures}"], capsys)
+    assert f"{pictures}/dog/broken.png is not a readable image" in said
+
+
+def test_output_that_is_a_file(capsys, tmp_path):
+    file = tmp_path / "results"
+    file.write_text("precious")
+    said = refused(["train", "--output", str(file)], capsys)
+    assert "`output` must be a folder, but there is a file at" in said
+    assert file.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[1]", '{"epcohs": 3}', '{"epochs": "3"}']
+)
+def test_bad_config_file(content, capsys, tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(content)
+    assert str(path) in refused(["train", "--config", str(path)], capsys)
+
+
+@pytest.mark.parametrize("format", ["saved_model", "tflite"])
+@pytest.mark.parametrize("place", ["/proc/no/place", "file/inside"])
+def test_export_to_a_place_that_cannot_be_written(
+    run, capsys, tmp_path, place, format
+):
+    (tmp_path / "file").write_text("precious")
+    path = tmp_path / place / "model.tflite"  # an absolute place stays so
+    said = refused(
+        ["export", str(path), "--model", str(run), "--format", format], capsys
+    )
+    assert "model.tflite" in said or "/proc" in said or "file" in said
+    assert (tmp_path / "file").read_text() == "precious"
+    assert [p.name for p in pathlib.Path(tmp_path).iterdir()] == ["file"]
+
+
+def test_export_to_a_wrong_name(run, capsys, tmp_path):
+    path = tmp_path / "model.bin"
+    said = refused(["export", str(path), "--model", str(run)], capsys)
+    assert "`path` must end in .tflite" in said
