@@ -5,7 +5,7 @@ from eca_keras.weights import naming
 from eca_keras.weights import recognition
 from eca_keras.weights.reading import open_checkpoint
 from eca_keras.weights.tensors import CheckpointError
-from eca_keras.weights.tensors import shorten
+from eca_keras.weights.tensors import listed
 
 _HEADS = ("fc.", "classifier.")
 
@@ -148,13 +148,13 @@ def _check_arguments(model, variables, network):
         if "classes" in differing and network.classes is not None:
             hint = ", or include_top=False and a classifier of your own"
         raise CheckpointError(
-            f"it has {_listed(inside, differing)}, but the model has "
-            f"{_listed(asked, differing)}. "
-            f"Pass {_listed(inside, differing)}{hint}."
+            f"it has {_spelled(inside, differing)}, but the model has "
+            f"{_spelled(asked, differing)}. "
+            f"Pass {_spelled(inside, differing)}{hint}."
         )
 
 
-def _listed(arguments, names):
+def _spelled(arguments, names):
     return ", ".join(
         f"{name}={arguments[name]!r}" for name in names if name in arguments
     )
@@ -163,16 +163,16 @@ def _listed(arguments, names):
 def _check_names(state, variables):
     problems = []
     if missing := [name for name in variables if name not in state]:
-        problems.append(f"missing {shorten(missing)}")
+        problems.append(f"missing {listed(missing)}")
     if unexpected := [name for name in state if name not in variables]:
-        problems.append(f"unexpected {shorten(unexpected)}")
+        problems.append(f"unexpected {listed(unexpected)}")
     wrong = [
         f"{name} of shape {state[name].shape} for {variable.torch_shape}"
         for name, variable in variables.items()
         if name in state and state[name].shape != variable.torch_shape
     ]
     if wrong:
-        problems.append(f"unfitting {shorten(wrong)}")
+        problems.append(f"unfitting {listed(wrong)}")
     if problems:
         raise CheckpointError(
             f"its tensors do not fit the network: {'; '.join(problems)}."

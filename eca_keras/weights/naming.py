@@ -109,9 +109,11 @@ def torch_variables(model, attention_module="eca"):
             block, part = match.groups()
             modules = _MOBILENET_MODULES if block else _FIRST_MOBILENET_MODULES
             prefix = f"features.{int(block or 0) + 1}.conv"
-            if part in _ECA_SUFFIXES:
-                return f"{prefix}.{len(modules) // 2 + 1}.conv"
-            return f"{prefix}.{modules.get(part, part)}"
+            if part in modules:
+                return f"{prefix}.{modules[part]}"
+            # Attention comes last, after three or two modules with their BN.
+            part = "conv" if part in _ECA_SUFFIXES else part
+            return f"{prefix}.{len(modules) // 2 + 1}.{part}"
         return _FIXED.get(name)
 
     variables = {}

@@ -7,6 +7,8 @@ from eca_keras.applications import mobilenet_v2
 from eca_keras.applications import resnet
 from eca_keras.layers import checks
 from eca_keras.weights.tensors import CheckpointError
+from eca_keras.weights.tensors import listed
+from eca_keras.weights.tensors import shown
 
 ECA_KINDS = ("eca", "eca_ns")
 
@@ -88,7 +90,7 @@ def recognise(shapes):
             )
     raise CheckpointError(
         "it is of an unknown architecture, neither a ResNet nor a "
-        f"MobileNetV2. It begins with {sorted(shapes)[:3]}."
+        f"MobileNetV2. It begins with {listed(sorted(shapes)[:3])}."
     )
 
 
@@ -239,7 +241,7 @@ def _attention(tensors, stages, known):
         return None, None
     foreign = [name for _, name, _ in tensors if name not in known]
     if foreign:
-        return foreign[0], None
+        return shown(foreign[0]), None
     if any(len(shape) != 3 or shape[1] != 1 for *_, shape in tensors):
         raise CheckpointError(
             "its attention has tensors that are no kernels of ECA: shape "

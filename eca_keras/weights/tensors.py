@@ -24,9 +24,18 @@ class Tensor:
     read: typing.Callable
 
 
-def shorten(items, limit=10):
-    """Joins at most `limit` items and says how many were left out."""
-    items = list(items)
-    rest = len(items) - limit
+def listed(names, limit=10):
+    """Joins at most `limit` names and says how many were left out.
+
+    The names come from a file, so they may have any length and any character.
+    """
+    names = list(names)
+    rest = len(names) - limit
     more = f" and {rest} more" if rest > 0 else ""
-    return ", ".join(items[:limit]) + more
+    return ", ".join(map(shown, names[:limit])) + more
+
+
+def shown(name, limit=80):
+    """Returns a name of a file for a message: printable and not too long."""
+    name = name if name.isprintable() else repr(name)
+    return name if len(name) <= limit else f"{name[:limit]}..."

@@ -17,6 +17,7 @@ import numpy as np
 
 from eca_keras.weights.tensors import CheckpointError
 from eca_keras.weights.tensors import Tensor
+from eca_keras.weights.tensors import shown
 
 _DTYPES = {
     "BFloat16Storage": np.dtype(ml_dtypes.bfloat16),
@@ -69,7 +70,8 @@ def load(file, read_storage=None, storages=None):
     # What a damaged pickle raises depends on the byte that is wrong.
     except Exception as error:
         raise CheckpointError(
-            f"it is truncated or damaged ({type(error).__name__}: {error})."
+            f"it is truncated or damaged ({type(error).__name__}: "
+            f"{shown(str(error))}). Download it again."
         ) from None
 
 
@@ -111,9 +113,10 @@ class _Unpickler(pickle.Unpickler):
             return name
         if (module, name) not in self._allowed:
             raise CheckpointError(
-                f"it holds more than tensors: it asks for {module}.{name}, "
-                "which was not run. Save the weights alone, "
-                "torch.save(model.state_dict(), path), and load that file."
+                "it holds more than tensors: it asks for "
+                f"{shown(f'{module}.{name}')}, which was not run. Save the "
+                "weights alone, torch.save(model.state_dict(), path), and "
+                "load that file."
             )
         return self._allowed[module, name]
 
