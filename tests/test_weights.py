@@ -5,6 +5,7 @@ import json
 import ml_dtypes  # noqa: F401  registers bfloat16 with NumPy
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch_writer
 from reference import golden_images
 from reference import golden_logits
@@ -16,8 +17,6 @@ from eca_keras.weights import CheckpointError
 from eca_keras.weights import inspect_checkpoint
 from eca_keras.weights import load_checkpoint
 from eca_keras.weights import load_into
-
-safetensors_numpy = pytest.importorskip("safetensors.numpy")
 
 
 def authors_checkpoint(state):
@@ -52,7 +51,7 @@ WRITERS = {
     "authors.pth.tar": save_authors,
     "legacy.pth.tar": save_authors_legacy,
     "bare.pth": save_bare,
-    "timm.safetensors": safetensors_numpy.save_file,
+    "timm.safetensors": safetensors.numpy.save_file,
 }
 
 GOLDEN = {
