@@ -35,7 +35,7 @@ def preprocess_input(x, data_format=None):
 
     >>> import numpy as np
     >>> x = np.full((1, 2, 2, 3), 255, dtype="uint8")
-    >>> preprocess_input(x)[0, 0, 0].round(2).tolist()
+    >>> [round(float(value), 2) for value in preprocess_input(x)[0, 0, 0]]
     [2.25, 2.43, 2.64]
     """
     if data_format is None:

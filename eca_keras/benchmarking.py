@@ -3,12 +3,12 @@
 import csv
 import dataclasses
 import functools
-import os
 import time
 
 import keras
 import numpy as np
 
+from eca_keras.atomic import staged_files
 from eca_keras.layers import checks
 
 
@@ -280,10 +280,11 @@ def write_csv(rows, path):
         rows: List of `Latency`.
         path: File to write. It only appears, or changes, once it is complete.
     """
-    partial = f"{os.fspath(path)}.partial"
-    with open(partial, "w", newline="", encoding="utf-8") as file:
+    with (
+        staged_files(path) as [partial],
+        open(partial, "w", newline="", encoding="utf-8") as file,
+    ):
         names = [field.name for field in dataclasses.fields(Latency)]
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows(dataclasses.asdict(row) for row in rows)
-    os.replace(partial, path)

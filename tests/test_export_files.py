@@ -13,7 +13,7 @@ from export_models import tampered
 
 import eca_keras
 from eca_keras.export import ExportMismatch
-from eca_keras.export import atomic
+from eca_keras import atomic
 
 FORMATS = {
     "saved_model": (eca_keras.export_saved_model, "net"),

@@ -7,7 +7,7 @@ import time
 
 import keras
 
-from eca_keras.training import files
+from eca_keras.atomic import staged_files
 
 
 class SaveModels(keras.callbacks.Callback):
@@ -26,12 +26,12 @@ class SaveModels(keras.callbacks.Callback):
         self.best = None
 
     def on_epoch_end(self, epoch, logs=None):
-        with files.replacing(self.folder / "last.keras") as partial:
+        with staged_files(self.folder / "last.keras") as [partial]:
             self.model.save(partial)
         score = (logs["val_top1"], -logs["val_loss"])
         if self.best is None or score > self.best:
             self.best = score
-            with files.replacing(self.folder / "model.keras") as partial:
+            with staged_files(self.folder / "model.keras") as [partial]:
                 shutil.copyfile(self.folder / "last.keras", partial)
 
 
@@ -58,8 +58,8 @@ class History(keras.callbacks.Callback):
         }
         self.rows.append(row)
         with (
-            files.replacing(self.path) as partial,
-            partial.open("w", newline="", encoding="utf-8") as file,
+            staged_files(self.path) as [partial],
+            open(partial, "w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.DictWriter(file, fieldnames=list(row))
             writer.writeheader()

@@ -12,8 +12,8 @@ from eca_keras.applications.mobilenet_v2 import MOBILENET_V2
 from eca_keras.applications.preprocessing import IMAGENET_MEAN
 from eca_keras.applications.preprocessing import IMAGENET_STD
 from eca_keras.applications.resnet import RESNETS
+from eca_keras.atomic import write_text
 from eca_keras.errors import InputError
-from eca_keras.training.files import write_text
 
 
 @dataclasses.dataclass(frozen=True)

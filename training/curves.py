@@ -3,7 +3,7 @@
 import csv
 import pathlib
 
-from eca_keras.training import files
+from eca_keras.atomic import staged_files
 
 
 def write_curves(history, picture):
@@ -43,5 +43,5 @@ def write_curves(history, picture):
         axes.grid(alpha=0.3)
     loss.legend()
     accuracy.legend()
-    with files.replacing(picture) as partial:
+    with staged_files(picture) as [partial]:
         figure.savefig(partial, dpi=120, format="png")

@@ -7,8 +7,8 @@ import time
 
 import keras
 
+from eca_keras.atomic import write_text
 from eca_keras.errors import require
-from eca_keras.training import files
 from eca_keras.training.callbacks import History
 from eca_keras.training.callbacks import SaveModels
 from eca_keras.training.classifier import Preprocessing
@@ -19,6 +19,7 @@ from eca_keras.training.data.pipeline import evaluation_batches
 from eca_keras.training.data.pipeline import training_batches
 from eca_keras.training.evaluation import compile_arguments
 from eca_keras.training.evaluation import evaluate
+from eca_keras.training.output import new_folder
 from eca_keras.training.strategy import check_batch_size
 from eca_keras.training.strategy import make_strategy
 
@@ -73,8 +74,8 @@ def train(config, verbose=1):
         model.compile(
             optimizer=_optimizer(config, steps), **compile_arguments(model)
         )
-    output = files.new_folder(config.output, "output")
-    files.write_text(
+    output = new_folder(config.output, "output")
+    write_text(
         output / "config.json",
         json.dumps(dataclasses.asdict(config), indent=2) + "\n",
     )
@@ -111,9 +112,7 @@ def train(config, verbose=1):
         "replicas": strategy.num_replicas_in_sync,
         "seconds": round(time.monotonic() - started, 1),
     }
-    files.write_text(
-        output / "metrics.json", json.dumps(metrics, indent=2) + "\n"
-    )
+    write_text(output / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     return metrics
 
 

@@ -44,7 +44,7 @@ class Evaluate:
             )
 
     def run(self):
-        from eca_keras.training import files
+        from eca_keras.atomic import write_text
         from eca_keras.training.trained import Trained
 
         trained = Trained.load(self.model)
@@ -54,4 +54,4 @@ class Evaluate:
         text = json.dumps(metrics, indent=2)
         print(text)
         if self.output:
-            files.write_text(self.output, text + "\n")
+            write_text(self.output, text + "\n")

@@ -2,6 +2,7 @@
 
 import keras
 
+from eca_keras.errors import InputError
 from eca_keras.layers import checks
 
 
@@ -13,27 +14,27 @@ def model_input(model):
             and one output, of any batch size.
     """
     if not isinstance(model, keras.Model):
-        raise ValueError(
+        raise InputError(
             f"`model` must be a keras.Model. Received: model={model!r}"
         )
     # A Sequential without input shape raises; other models have no inputs.
     inputs = getattr(model, "inputs", None)
     if not model.built or not inputs:
-        raise ValueError(
+        raise InputError(
             "`model` must be built with a known input: a Functional model, or "
             "a Sequential one that starts with keras.Input. Another model "
             "`m` becomes one as `x = keras.Input(shape)` and "
             f"`keras.Model(x, m(x))`. Received: model={model!r}"
         )
     if len(inputs) != 1 or len(model.outputs) != 1:
-        raise ValueError(
+        raise InputError(
             "`model` must have one input and one output: export its parts "
             "one by one, as `keras.Model(one_input, one_output)`. Received a "
             f"model with {len(inputs)} inputs and {len(model.outputs)} "
             "outputs."
         )
     if inputs[0].shape[0] is not None:
-        raise ValueError(
+        raise InputError(
             "`model` must take any batch size: build it on a keras.Input "
             "without `batch_size`. Received: a model for "
             f"{tuple(inputs[0].shape)}"
@@ -43,7 +44,7 @@ def model_input(model):
 
 def check_tolerance(tolerance):
     if not checks.is_real(tolerance) or tolerance <= 0:
-        raise ValueError(
+        raise InputError(
             "`tolerance` must be a positive number. "
             f"Received: tolerance={tolerance!r}"
         )
@@ -59,7 +60,7 @@ def check_labels(labels, model):
         for label in labels
     )
     if not one_line or len(labels) != classes:
-        raise ValueError(
+        raise InputError(
             "`labels` must be a list of non-empty strings without line "
             f"breaks, one per output of the model, so {classes}. "
             f"Received: labels={_shortened(labels)}"

@@ -4,6 +4,8 @@ import contextlib
 
 import keras
 
+from eca_keras.errors import InputError
+
 OTHER = ("float16", "bfloat16", "float64")
 POLICIES = (*OTHER, "mixed_float16", "mixed_bfloat16")
 
@@ -36,7 +38,7 @@ def in_float32(model):
         rebuilt.set_weights(weights)
     except (TypeError, ValueError, NotImplementedError) as error:
         reason = str(error).partition("\n")[0]
-        raise ValueError(
+        raise InputError(
             f"`model` computes in {' and '.join(other_dtypes(model))} and "
             "could not be rebuilt in float32 from its config: build it in "
             f"float32 and copy the weights. Received: {reason}"

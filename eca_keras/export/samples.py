@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from eca_keras.errors import InputError
 from eca_keras.export.backend import tf
 
 COUNT = 8  # generated samples
@@ -31,12 +32,12 @@ def resolve(samples, model, shape):
     samples = np.asarray(samples)
     if not _fits(samples.shape, shape):
         expected = ", ".join(["count", *map(str, shape)])
-        raise ValueError(
+        raise InputError(
             f"`samples` must have the shape ({expected}), with one sample or "
             f"more. Received: samples.shape={samples.shape}"
         )
     if not np.can_cast(samples.dtype, dtype, "same_kind"):
-        raise ValueError(
+        raise InputError(
             f"`samples` must be {np.dtype(dtype).name}, as the model's input. "
             f"Received: samples.dtype={samples.dtype}"
         )

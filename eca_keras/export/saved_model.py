@@ -5,9 +5,9 @@ import os
 
 import keras
 
+from eca_keras.atomic import staged_folder
 from eca_keras.export import checks
 from eca_keras.export import samples as sampling
-from eca_keras.export.atomic import staged_folder
 from eca_keras.export.backend import tf
 from eca_keras.export.compare import MAX_BATCH
 from eca_keras.export.compare import call

@@ -6,10 +6,11 @@ import shutil
 
 import numpy as np
 
+from eca_keras.atomic import staged_files
+from eca_keras.errors import InputError
 from eca_keras.export import checks
 from eca_keras.export import precision
 from eca_keras.export import samples as sampling
-from eca_keras.export.atomic import staged_files
 from eca_keras.export.backend import tf
 from eca_keras.export.compare import MAX_BATCH
 from eca_keras.export.compare import compare
@@ -127,7 +128,7 @@ def _litert():
 
 def _check_path(path):
     if not os.fspath(path).endswith(".tflite"):
-        raise ValueError(
+        raise InputError(
             f"`path` must end in .tflite. Received: path={os.fspath(path)}"
         )
 
@@ -136,7 +137,7 @@ def _check_batch_size(batch_size):
     if batch_size is not None and (
         not value_checks.is_int(batch_size) or batch_size < 1
     ):
-        raise ValueError(
+        raise InputError(
             "`batch_size` must be a positive integer or None. "
             f"Received: batch_size={batch_size!r}"
         )
@@ -147,7 +148,7 @@ def _check_data_format(model):
     # Keras cannot run its convolutions on a CPU to compare.
     for layer in model._flatten_layers():
         if getattr(layer, "data_format", None) == "channels_first":
-            raise ValueError(
+            raise InputError(
                 "`model` must be in the channels_last format for TFLite: "
                 "build it so and copy the weights. Received: the layer "
                 f"{layer.name} with data_format='channels_first'"
@@ -157,7 +158,7 @@ def _check_data_format(model):
 def _sample_shape(shape, input_shape):
     if input_shape is None:
         if None in shape:
-            raise ValueError(
+            raise InputError(
                 "`input_shape` must be given, such as "
                 "`input_shape=(224, 224, 3)`, for a model that takes any "
                 f"size: a TFLite file has one. Received: a model for {shape}"
@@ -168,7 +169,7 @@ def _sample_shape(shape, input_shape):
         for m, n in zip(input_shape, shape, strict=True)
     )
     if not fits:
-        raise ValueError(
+        raise InputError(
             f"`input_shape` must fit the model's {tuple(shape)}. "
             f"Received: input_shape={input_shape!r}"
         )
@@ -213,7 +214,7 @@ def _convert(model, folder, shape):
             )
             if not unsupported:
                 raise
-            raise ValueError(
+            raise InputError(
                 "`model` must have operations that TFLite has built in. "
                 f"Received: a model with {', '.join(unsupported)}"
             ) from error

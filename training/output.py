@@ -1,31 +1,8 @@
-"""Writing results so that no half-written file ever has its final name."""
+"""The folder of a run."""
 
-import contextlib
-import os
 import pathlib
 
 from eca_keras.errors import InputError
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """Gives a path to write to, which then takes the place of `path`.
-
-    If the block fails, what was at `path` stays as it was.
-    """
-    path = pathlib.Path(path)
-    partial = path.with_name(f".partial-{path.name}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def write_text(path, text):
-    """Writes a text file beside its final name, then renames it."""
-    with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
 
 
 def new_folder(path, name):

@@ -43,6 +43,15 @@ def staged_files(*paths, overwrite=True):
             os.replace(file, path)
 
 
+def write_text(path, text):
+    """Writes a text file that appears, or changes, once it is complete."""
+    with (
+        staged_files(path) as [partial],
+        open(partial, "w", encoding="utf-8") as f,
+    ):
+        f.write(text)
+
+
 @contextlib.contextmanager
 def staged_folder(path, *, is_ours, overwrite=True):
     """As `staged_files`, for one folder, of which it yields the path.
