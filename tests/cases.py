@@ -8,8 +8,10 @@ import math
 import typing
 
 import attention_numpy
+import keras
 import numpy as np
 
+from eca_keras import applications
 from eca_keras import layers
 from eca_keras.layers import adaptive_kernel_size
 
@@ -134,25 +136,60 @@ def make_map(shape, seed=0):
     return rng.normal(means, size=shape)
 
 
+# Small networks: the builder, its arguments, and the size of the images.
+NETWORKS = {
+    "ECAResNet20": (applications.ECAResNet20, {}, 16),
+    "ECAMobileNetV2": (applications.ECAMobileNetV2, {"alpha": 0.35}, 32),
+}
+
+
+# Two gates halve a map twice: without it all images would look the same.
+GAINS = {"cbam": 1.3, "eca_spatial": 1.3}
+
+
+def network(name, attention):
+    """A network in the current data format that tells images apart."""
+    builder, arguments, size = NETWORKS[name]
+    image = to_format(
+        np.empty((1, size, size, 3)), keras.config.image_data_format()
+    )
+    model = builder(
+        input_shape=image.shape[1:],
+        classes=10,
+        classifier_activation=None,
+        attention=attention,
+        **arguments,
+    )
+    randomize(model, gain=GAINS.get(attention, 1))
+    return model
+
+
+def images(name):
+    """Two channels_last images for a network."""
+    size = NETWORKS[name][2]
+    return make_map((2, size, size, 3)).astype("float32")
+
+
 def to_format(x, data_format):
     """Moves the channels of a channels_last array where they belong."""
     return np.moveaxis(x, -1, 1) if data_format == "channels_first" else x
 
 
-def randomize(target, seed=0):
+def randomize(target, seed=0, gain=1):
     """Gives a layer or a model weights by which no two outputs are alike.
 
     The values depend on the order of the weights and not on the backend.
+    `gain` scales what the normalisations give.
     """
     rng = np.random.default_rng(seed)
-    target.set_weights([_values(rng, w) for w in target.weights])
+    target.set_weights([_values(rng, w, gain) for w in target.weights])
 
 
-def _values(rng, weight):
-    if weight.name in ("moving_variance", "gamma"):
-        # So large a scale that deep networks of gates do not fade out.
-        low = 1.0 if weight.name == "gamma" else 0.5
-        return rng.uniform(low, low + 1, weight.shape)
+def _values(rng, weight, gain):
+    if weight.name == "moving_variance":
+        return rng.uniform(0.5, 1.5, weight.shape)
+    if weight.name == "gamma":
+        return rng.uniform(0.5 * gain, 1.5 * gain, weight.shape)
     if len(weight.shape) < 2:
         return rng.normal(0, 0.1, weight.shape)
     # He initialisation by the fan-in; a depthwise kernel is (h, w, c, 1).

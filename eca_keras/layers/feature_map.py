@@ -15,9 +15,10 @@ class FeatureMapLayer(keras.layers.Layer):
         - `_channel_axis`: axis of the channels,
         - `_positions`: the other axes but the batch,
         - `_gate_shape`: one number per sample and channel, as a map,
-        - `_gate_dtype`: float32, or float64 under a float64 policy. What is
-          computed from the map is computed in it whatever the dtype policy
-          says: a half-precision sum over a large map overflows, and
+        - `_gate_dtype`: float32; float64 under a float64 policy on
+          TensorFlow, the only backend on which Keras has it. What is computed
+          from the map is computed in it whatever the dtype policy says: a
+          half-precision sum over a large map overflows, and
           `(batch, channels)` numbers cost nothing next to the map itself.
 
     Args:
