@@ -1,5 +1,10 @@
 """The docstring of every builder, written once."""
 
+import textwrap
+
+from eca_keras.applications.attention import ATTENTION
+from eca_keras.applications.attention import WITH_KERNEL
+
 _DOC = """Instantiates {title}.
 
     The arguments are those of `keras.applications`; `kernel_size` and
@@ -31,11 +36,16 @@ _DOC = """Instantiates {title}.
         name: String, the name of the model.
         kernel_size: Kernel sizes of the ECA layers. `"adaptive"` (default)
             derives them from the number of channels (Eq. 12 of the paper),
-            `"paper"` takes those of the released weights ({released}), an
-            odd integer is used everywhere, and a sequence of {stages} odd
-            integers gives one per stage.
-        attention: `"eca"` (default), `None` (the plain network), or a
-            callable that takes the name of a layer and returns the layer.
+            `"paper"` takes those of the released weights
+            ({released}),
+            an odd integer is used everywhere, and a sequence of {stages} odd
+            integers gives one per stage. Only for attention with a kernel
+            along the channels:
+            {with_kernel}.
+        attention: `"eca"` (default), `None` (the plain network), another of
+            {names},
+            the name of a class in `eca_keras.layers`, or a callable that
+            takes the name of a layer and returns the layer.
 
     Returns:
         A `keras.Model`. With the top its output has shape
@@ -73,4 +83,14 @@ def builder_doc(title, paper, row, first_arguments=""):
         default_size=size,
         released=f"per stage: {released}" if row.released else released,
         stages=len(row.depths),
+        with_kernel=_listed(WITH_KERNEL),
+        names=_listed(ATTENTION),
     )
+
+
+def _listed(names):
+    """Names as code, in lines that fit a docstring."""
+    return textwrap.fill(
+        ", ".join(f'`"{name}"`' for name in names),
+        width=66,
+    ).replace("\n", "\n            ")
