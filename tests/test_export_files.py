@@ -12,8 +12,8 @@ from export_models import randomised
 from export_models import tampered
 
 import eca_keras
-from eca_keras.export import ExportMismatch
 from eca_keras import atomic
+from eca_keras.export import ExportMismatch
 
 FORMATS = {
     "saved_model": (eca_keras.export_saved_model, "net"),
