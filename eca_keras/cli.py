@@ -15,6 +15,7 @@ from eca_keras.errors import require
 
 EXIT_MISMATCH = 1
 EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130  # 128 and the number of the signal, as shells have it
 
 
 def main(arguments=None):
@@ -25,7 +26,8 @@ def main(arguments=None):
 
     Returns:
         The exit code: 0, 1 where an exported file does not answer like the
-        model, or 2 where the request cannot be carried out.
+        model, 2 where the request cannot be carried out, or 130 after
+        Ctrl-C.
     """
     from eca_keras.export import ExportMismatch
 
@@ -38,6 +40,9 @@ def main(arguments=None):
     except (InputError, OSError, ImportError) as error:
         print(f"eca-keras: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print("eca-keras: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
     return 0
 
 
