@@ -23,6 +23,7 @@ def build_classifier(
     classes,
     classifier_activation,
     name,
+    builder,
     default_size=224,
     min_size=32,
 ):
@@ -32,6 +33,7 @@ def build_classifier(
         features: Callable that maps an image tensor to the last feature map.
         include_top, weights, input_tensor, input_shape, pooling, classes,
             classifier_activation, name: As in every builder.
+        builder: Name of the builder, under which public weights are known.
         default_size: Height and width if `input_shape` does not say.
         min_size: Smallest height and width.
 
@@ -41,8 +43,10 @@ def build_classifier(
     Raises:
         ValueError: if an argument is out of its range.
     """
-    _check_weights(weights)
+    hosted = _check_weights(weights, builder)
     _check_head(include_top, pooling, classes, classifier_activation, weights)
+    if hosted and include_top:
+        _check_hosted_classes(weights, classes)
     if input_tensor is None:
         shape = _input_shape(
             input_shape,
@@ -68,15 +72,18 @@ def build_classifier(
         x = layers.GlobalMaxPooling2D(name="max_pool")(x)
     model = keras.Model(inputs, x, name=name)
     if weights is not None:
-        _load_weights(model, weights)
+        _load_weights(model, builder if hosted else None, weights)
     return model
 
 
-def _load_weights(model, weights):
+def _load_weights(model, hosted_builder, weights):
+    if hosted_builder:
+        from eca_keras.weights import hub
+
+        weights = hub.download(hosted_builder, weights)
     if not str(weights).endswith(TORCH_SUFFIXES):
         model.load_weights(weights)
         return
-    # Imported here: `eca_keras.weights` builds on the builders.
     from eca_keras.weights import load_into
 
     load_into(model, weights)
@@ -92,10 +99,16 @@ def _classify(x, classes, activation):
     )(x)
 
 
-def _check_weights(weights):
+def _check_weights(weights, builder):
+    """Checks `weights` and returns whether they are hosted publicly."""
     if weights is None:
-        return
-    if weights == "imagenet":
+        return False
+    # Imported here: `eca_keras.weights` builds on the builders.
+    from eca_keras.weights import hub
+
+    if isinstance(weights, str) and hub.find_tag(builder, weights):
+        return True
+    if isinstance(weights, str) and weights == "imagenet":
         raise ValueError(
             "`weights='imagenet'` is not available: no ImageNet weights are "
             "hosted for this model. Pass `None` (random initialization) or "
@@ -104,10 +117,24 @@ def _check_weights(weights):
     if not isinstance(weights, (str, os.PathLike)) or not os.path.exists(
         weights
     ):
+        tags = hub.HOSTED.get(builder, ())
+        names = ", ".join(map(repr, ("imagenet", *tags)))
+        hosted = f", {names} (hosted weights)," if tags else ""
         raise ValueError(
             "The `weights` argument should be either `None` (random "
-            "initialization) or the path to the weights file to be loaded. "
-            f"Received: weights={weights}"
+            f"initialization){hosted} or the path to the weights file to be "
+            f"loaded. Received: weights={weights}"
+        )
+    return False
+
+
+def _check_hosted_classes(weights, classes):
+    from eca_keras.weights import hub
+
+    if classes != hub.CLASSES:
+        raise ValueError(
+            f"If using `weights={weights!r}` with `include_top=True`, "
+            f"`classes` should be {hub.CLASSES}. Received: classes={classes}"
         )
 
 

@@ -15,8 +15,13 @@ _DOC = """Instantiates {title}.
     Args:
         {first_arguments}include_top: Boolean, whether to include the
             fully-connected layer at the top of the network.
-        weights: `None` (random initialization) or the path to a
-            `.weights.h5` or `.keras` file with the weights of this network.
+        weights: `None` (random initialization), the path to weights of this
+            network (`.weights.h5`, `.keras`, or a PyTorch checkpoint:
+            `.pth.tar`, `.pth`, `.safetensors`), or, for the networks in
+            `eca_keras.weights.HOSTED`, `"imagenet"` or a tag such as
+            `"a1_in1k"`: public weights, downloaded once from the Hugging
+            Face hub. `eca_keras.weights.preprocessing` says which images
+            they expect.
         input_tensor: Optional Keras tensor (i.e. output of
             `keras.layers.Input()`) to use as image input for the model.
         input_shape: Optional shape of one image without the batch,

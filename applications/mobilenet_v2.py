@@ -202,6 +202,7 @@ def ECAMobileNetV2(
         classes=classes,
         classifier_activation=classifier_activation,
         name=name or f"ecamobilenetv2_{alpha:.2f}",
+        builder="ECAMobileNetV2",
         default_size=MOBILENET_V2.default_size,
         min_size=MOBILENET_V2.min_size,
     )

@@ -10,7 +10,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def preprocess_input(x, data_format=None):
+def preprocess_input(x, data_format=None, *, preprocessing=None):
     """Scales RGB values to [0, 1] and normalises them with ImageNet's moments.
 
     This is the `"torch"` mode of `keras.applications`. The argument itself
@@ -23,13 +23,17 @@ def preprocess_input(x, data_format=None):
               `(batch, 3, height, width)`
         data_format: `"channels_last"`, `"channels_first"` or `None`, which
             stands for `keras.config.image_data_format()`.
+        preprocessing: A `Preprocessing`, such as
+            `eca_keras.weights.preprocessing("ECAResNet50T")`, whose `mean`
+            and `std` are taken instead of ImageNet's.
 
     Returns:
         An array or tensor of the shape of `x`. Floating-point input keeps
         its dtype, other input becomes `keras.config.floatx()`.
 
     Raises:
-        ValueError: if `data_format` is unknown or `x` has not 3 channels.
+        ValueError: if `data_format` is unknown, `x` has not 3 channels, or
+            `preprocessing` has no mean of 3 channels.
 
     Example:
 
@@ -45,6 +49,7 @@ def preprocess_input(x, data_format=None):
             "Expected data_format to be one of `channels_first` or "
             f"`channels_last`. Received: data_format={data_format}"
         )
+    mean, std = _moments(preprocessing)
     shape = np.shape(x) if isinstance(x, (list, tuple)) else tuple(x.shape)
     axis = -1 if data_format == "channels_last" else -3
     if len(shape) < 3 or shape[axis] != 3:
@@ -63,11 +68,23 @@ def preprocess_input(x, data_format=None):
             x = ops.cast(x, keras.config.floatx())
         as_constant = ops.convert_to_tensor
     channel_shape = (3,) if axis == -1 else (3, 1, 1)
-    mean = np.reshape(IMAGENET_MEAN, channel_shape)
-    std = np.reshape(IMAGENET_STD, channel_shape)
+    mean = np.reshape(mean, channel_shape)
+    std = np.reshape(std, channel_shape)
     return (x / 255.0 - as_constant(mean, dtype=x.dtype)) / as_constant(
         std, dtype=x.dtype
     )
+
+
+def _moments(preprocessing):
+    if preprocessing is None:
+        return IMAGENET_MEAN, IMAGENET_STD
+    if preprocessing.mean is None or preprocessing.channels != 3:
+        raise ValueError(
+            "`preprocessing` must have a mean of 3 channels: a network "
+            "without one takes values in [0, 255]. Received: "
+            f"mean={preprocessing.mean}"
+        )
+    return preprocessing.mean, preprocessing.std
 
 
 def decode_predictions(preds, top=5):

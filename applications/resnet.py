@@ -269,6 +269,7 @@ def _builder(model):
             classes=classes,
             classifier_activation=classifier_activation,
             name=name,
+            builder=model,
             default_size=row.default_size,
             min_size=row.min_size,
         )

@@ -1,9 +1,5 @@
 """The network that is trained: raw pixels in, probabilities out."""
 
-import dataclasses
-import json
-import pathlib
-
 import keras
 import numpy as np
 
@@ -12,48 +8,7 @@ from eca_keras.applications.mobilenet_v2 import MOBILENET_V2
 from eca_keras.applications.preprocessing import IMAGENET_MEAN
 from eca_keras.applications.preprocessing import IMAGENET_STD
 from eca_keras.applications.resnet import RESNETS
-from eca_keras.atomic import write_text
 from eca_keras.errors import InputError
-
-
-@dataclasses.dataclass(frozen=True)
-class Preprocessing:
-    """What an image goes through before the model, kept beside the model.
-
-    Attributes:
-        labels: Names of the classes, in the order of the outputs.
-        image_size: Height and width of the model's input, in pixels.
-        channels: 1 for grey images, 3 for colour.
-        crop_fraction: Part of the short side that the model sees.
-    """
-
-    labels: tuple
-    image_size: int
-    channels: int
-    crop_fraction: float
-
-    FILE = "preprocessing.json"
-
-    def save(self, folder):
-        """Writes `preprocessing.json`."""
-        text = json.dumps(dataclasses.asdict(self), indent=2)
-        write_text(pathlib.Path(folder) / self.FILE, text + "\n")
-
-    @classmethod
-    def load(cls, folder):
-        """Reads `preprocessing.json`; `InputError` if it is missing."""
-        path = pathlib.Path(folder) / cls.FILE
-        try:
-            fields = json.loads(path.read_text())
-            return cls(**{**fields, "labels": tuple(fields["labels"])})
-        except FileNotFoundError:
-            raise InputError(
-                f"There is no {path}; `eca-keras train` writes it beside the "
-                "model, with the class names and the image size"
-            ) from None
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{path} is damaged: {error}") from None
-
 
 BUILDERS = (*RESNETS, "ECAMobileNetV2")
 
@@ -105,6 +60,20 @@ def build_network(model, attention="eca", kernel_size="adaptive", **arguments):
         raise InputError(str(error)) from error
 
 
+def normalization(mean, std):
+    """Returns the layer that normalises images with values in [0, 255].
+
+    Args:
+        mean: Mean per channel of values in [0, 1].
+        std: Standard deviation per channel.
+    """
+    return keras.layers.Normalization(
+        mean=[255 * float(value) for value in mean],
+        variance=[(255 * float(value)) ** 2 for value in std],
+        name="normalization",
+    )
+
+
 def build_classifier(
     model, *, preprocessing, attention="eca", kernel_size="adaptive"
 ):
@@ -126,11 +95,7 @@ def build_classifier(
     mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
     if channels == 1:  # grey is the average of the three
         mean, std = mean.mean(keepdims=True), std.mean(keepdims=True)
-    x = keras.layers.Normalization(
-        mean=(255 * mean).tolist(),
-        variance=((255 * std) ** 2).tolist(),
-        name="normalization",
-    )(images)
+    x = normalization(mean, std)(images)
     return build_network(
         model,
         attention,

@@ -7,11 +7,11 @@ import time
 
 import keras
 
+from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.atomic import write_text
 from eca_keras.errors import require
 from eca_keras.training.callbacks import History
 from eca_keras.training.callbacks import SaveModels
-from eca_keras.training.classifier import Preprocessing
 from eca_keras.training.classifier import build_classifier
 from eca_keras.training.curves import write_curves
 from eca_keras.training.data import load_source

@@ -1,4 +1,4 @@
-"""A finished run: its model with what belongs to it."""
+"""A trained or converted model with what belongs to it."""
 
 import dataclasses
 import json
@@ -7,8 +7,10 @@ import pathlib
 import keras
 import numpy as np
 
+from eca_keras.applications.image_settings import Preprocessing
+from eca_keras.applications.image_settings import numbered_labels
 from eca_keras.errors import InputError
-from eca_keras.training.classifier import Preprocessing
+from eca_keras.training.classifier import normalization
 from eca_keras.training.data import load_source
 from eca_keras.training.data.images import read_for_user
 from eca_keras.training.data.images import shown_size
@@ -24,11 +26,12 @@ SAMPLES = 32
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A model and the folder that `train` wrote it to.
+    """A model that `train` or `convert` wrote.
 
     Attributes:
         path: The `.keras` file.
-        model: The model, not compiled.
+        model: The model, not compiled. It takes values in [0, 255]: what
+            was saved without normalisation has it in front.
         preprocessing: What an image goes through before the model.
     """
 
@@ -38,11 +41,11 @@ class Trained:
 
     @classmethod
     def load(cls, path):
-        """Loads a run.
+        """Loads a model.
 
         Args:
-            path: Folder of the run (its `model.keras` is meant), or a
-                `.keras` file in it.
+            path: Folder of a run (its `model.keras` is meant), or a
+                `.keras` file.
 
         Raises:
             InputError: if something is missing or damaged.
@@ -55,8 +58,12 @@ class Trained:
                 f"There is no trained model {path}: run `eca-keras train` "
                 "first, or name the folder of a run"
             )
-        preprocessing = Preprocessing.load(path.parent)
-        return cls(path, _load_model(path), preprocessing)
+        preprocessing = Preprocessing.load(path)
+        if not preprocessing.labels:
+            raise InputError(
+                f"{path} has no classifier: it turns images into features"
+            )
+        return cls(path, _load_model(path, preprocessing), preprocessing)
 
     @property
     def folder(self):
@@ -84,7 +91,7 @@ class Trained:
         check_batch_size(batch_size, strategy)
         with strategy.scope():
             # Variables belong to the strategy in whose scope they are made.
-            model = _load_model(self.path)
+            model = _load_model(self.path, self.preprocessing)
             model.compile(**compile_arguments(model))
         batches = self._batches(split, batch_size)
         return {
@@ -103,7 +110,12 @@ class Trained:
         """
         settings = self.preprocessing
         image = read_for_user(path, settings.channels)
-        image = shown_size(image, settings.image_size, settings.crop_fraction)
+        image = shown_size(
+            image,
+            settings.image_size,
+            settings.crop_fraction,
+            settings.interpolation,
+        )
         shares = np.asarray(self.model(image[None], training=False))[0]
         order = np.argsort(-shares)
         return [(settings.labels[i], float(shares[i])) for i in order]
@@ -112,8 +124,11 @@ class Trained:
         """Returns up to `count` evaluation images, as the model takes them.
 
         Their dtype is the one of the model's input, their shape
-        `(count, image_size, image_size, channels)`.
+        `(count, image_size, image_size, channels)`. `None` for a converted
+        model, which has no data of its own.
         """
+        if self.preprocessing.mean and not self._config.is_file():
+            return None
         source, _ = self._source(None)
         split = source.test or source.validation
         images, _, weights = next(iter(self._batches(split, count)))
@@ -126,13 +141,18 @@ class Trained:
             batch_size=batch_size,
             image_size=self.preprocessing.image_size,
             crop_fraction=self.preprocessing.crop_fraction,
+            interpolation=self.preprocessing.interpolation,
         )
+
+    @property
+    def _config(self):
+        return self.folder / "config.json"
 
     def _source(self, data):
         """Opens the data and checks that the model can be asked about it."""
         fraction = 0.1
         if data is None:
-            path = self.folder / "config.json"
+            path = self._config
             try:
                 config = json.loads(path.read_text("utf-8"))
                 data = config["data"]
@@ -145,7 +165,12 @@ class Trained:
                 raise InputError(f"{path} is damaged: {error}") from None
         source = load_source(data, fraction)
         settings = self.preprocessing
-        if source.class_names != settings.labels:
+        count = len(settings.labels)
+        # Classes without names are taken to be in the order of the data's.
+        named = settings.labels != numbered_labels(count)
+        if (named and source.class_names != settings.labels) or (
+            len(source.class_names) != count
+        ):
             raise InputError(
                 f"data={data!r} has other classes than the model. Model: "
                 f"{_few(settings.labels)}. Data: {_few(source.class_names)}"
@@ -163,9 +188,14 @@ def _few(names):
     return f"{shown}, ... ({len(names)})" if len(names) > 10 else shown
 
 
-def _load_model(path):
+def _load_model(path, preprocessing):
     try:
-        return keras.models.load_model(path, compile=False)
+        network = keras.models.load_model(path, compile=False)
     except (ValueError, TypeError, OSError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{path} is not a readable model: {reason}") from error
+    if preprocessing.mean is None:
+        return network
+    images = keras.Input(network.input_shape[1:], name="images")
+    x = normalization(preprocessing.mean, preprocessing.std)(images)
+    return keras.Model(images, network(x), name=network.name)

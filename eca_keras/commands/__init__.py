@@ -1,12 +1,13 @@
 """The commands of `eca-keras`, one dataclass each: fields are options."""
 
 from eca_keras.commands.benchmark import Benchmark
+from eca_keras.commands.convert import Convert
 from eca_keras.commands.evaluate import Evaluate
 from eca_keras.commands.export import Export
 from eca_keras.commands.info import Info
 from eca_keras.commands.predict import Predict
 from eca_keras.commands.train import Train
 
-COMMANDS = (Train, Evaluate, Predict, Export, Info, Benchmark)
+COMMANDS = (Train, Evaluate, Predict, Export, Convert, Info, Benchmark)
 
 __all__ = ["COMMANDS", *(command.__name__ for command in COMMANDS)]

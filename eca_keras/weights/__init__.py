@@ -1,5 +1,7 @@
 """PyTorch checkpoints of ECA networks as Keras models."""
 
+from eca_keras.weights.hub import HOSTED
+from eca_keras.weights.hub import preprocessing
 from eca_keras.weights.loading import inspect_checkpoint
 from eca_keras.weights.loading import load_checkpoint
 from eca_keras.weights.loading import load_into
@@ -7,9 +9,11 @@ from eca_keras.weights.recognition import Network
 from eca_keras.weights.tensors import CheckpointError
 
 __all__ = [
+    "HOSTED",
     "CheckpointError",
     "Network",
     "inspect_checkpoint",
     "load_checkpoint",
     "load_into",
+    "preprocessing",
 ]

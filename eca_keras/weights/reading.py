@@ -44,7 +44,7 @@ def open_checkpoint(path):
     """
     with open(path, "rb") as file, contextlib.ExitStack() as stack:
         try:
-            yield _state_dict(_read(file, stack))
+            yield state_dict(_read(file, stack))
         except CheckpointError as error:
             raise CheckpointError(
                 f"Cannot load {os.fspath(path)!r}: {error}"
@@ -70,7 +70,16 @@ def _read(file, stack):
     )
 
 
-def _state_dict(loaded):
+def state_dict(loaded, tensor_type=Tensor):
+    """Returns the tensors of a state dict, wherever it is in what was saved.
+
+    Args:
+        loaded: The object that was saved.
+        tensor_type: Class of the tensors in it.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
     for name in _STATE_DICTS:
         if isinstance(loaded, collections.abc.Mapping) and isinstance(
             loaded.get(name), collections.abc.Mapping
@@ -78,7 +87,7 @@ def _state_dict(loaded):
             loaded = loaded[name]
             break
     if not isinstance(loaded, collections.abc.Mapping) or not any(
-        isinstance(value, Tensor) for value in loaded.values()
+        isinstance(value, tensor_type) for value in loaded.values()
     ):
         raise CheckpointError(
             "it holds no state dict. Save one with "
@@ -88,7 +97,7 @@ def _state_dict(loaded):
         name: value
         for name, value in loaded.items()
         if isinstance(name, str)
-        and isinstance(value, Tensor)
+        and isinstance(value, tensor_type)
         and not name.endswith(_COUNTERS)
     }
     for prefix in _PREFIXES:

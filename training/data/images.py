@@ -48,7 +48,7 @@ def read_for_user(path, channels):
         raise InputError(f"{path} is not a readable image: {reason}") from None
 
 
-def shown_size(image, size, crop_fraction):
+def shown_size(image, size, crop_fraction, interpolation="bilinear"):
     """Resizes and crops an image as for evaluation.
 
     The short side becomes `size / crop_fraction`, the long side follows, and
@@ -59,6 +59,7 @@ def shown_size(image, size, crop_fraction):
         image: uint8 tensor of shape `(height, width, channels)`.
         size: Height and width of the result, in pixels.
         crop_fraction: Part of the short side to keep, 1.0 for all of it.
+        interpolation: `"bilinear"` or `"bicubic"`.
 
     Returns:
         uint8 tensor of shape `(size, size, channels)`.
@@ -68,16 +69,19 @@ def shown_size(image, size, crop_fraction):
     smaller = tf.minimum(height, width)
     # Integer division truncates the long side, as torchvision does.
     height, width = short * height // smaller, short * width // smaller
-    image = resize(image, tf.stack([height, width]))
+    if interpolation == "bicubic":
+        # Pillow's cubic overshoots are cut off after each of its passes.
+        image = resize(image, tf.stack([tf.shape(image)[0], width]), "bicubic")
+    image = resize(image, tf.stack([height, width]), interpolation)
     top = _half_even(height - size)
     left = _half_even(width - size)
     image = image[top : top + size, left : left + size]
     return tf.ensure_shape(image, (size, size, image.shape[-1]))
 
 
-def resize(image, size):
-    """Bilinear resizing with antialiasing, rounded to uint8."""
-    image = tf.image.resize(image, size, "bilinear", antialias=True)
+def resize(image, size, interpolation="bilinear"):
+    """Resizing with antialiasing, rounded to uint8."""
+    image = tf.image.resize(image, size, interpolation, antialias=True)
     return tf.cast(tf.round(tf.clip_by_value(image, 0, 255)), tf.uint8)
 
 

@@ -47,7 +47,9 @@ def training_batches(split, *, batch_size, image_size, augmentation, seed):
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def evaluation_batches(split, *, batch_size, image_size, crop_fraction):
+def evaluation_batches(
+    split, *, batch_size, image_size, crop_fraction, interpolation="bilinear"
+):
     """Batches of every image once, in order, with weights.
 
     The last batch is filled up with images of weight 0: Keras fails under
@@ -59,7 +61,7 @@ def evaluation_batches(split, *, batch_size, image_size, crop_fraction):
         split: `Split` of images.
         batch_size: Images per batch, over all replicas.
         image_size: Height and width, in pixels.
-        crop_fraction: See `images.shown_size`.
+        crop_fraction, interpolation: See `images.shown_size`.
 
     Returns:
         Dataset of `(images, labels, weights)`, each of length `batch_size`.
@@ -68,7 +70,9 @@ def evaluation_batches(split, *, batch_size, image_size, crop_fraction):
     weight = batches * batch_size / split.size
 
     def load(element, label):
-        image = shown_size(split.load(element), image_size, crop_fraction)
+        image = shown_size(
+            split.load(element), image_size, crop_fraction, interpolation
+        )
         return image, label, weight
 
     def fill(images, labels, weights):
