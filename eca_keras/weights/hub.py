@@ -162,6 +162,7 @@ def download(builder, weights="imagenet"):
         "convert", f"weights={weights!r}", "huggingface_hub", "safetensors"
     )
     import huggingface_hub
+    from huggingface_hub import constants
 
     # Published weights stay as they are: what is in the cache needs no network.
     cached = huggingface_hub.try_to_load_from_cache(repo, FILE)
@@ -172,12 +173,12 @@ def download(builder, weights="imagenet"):
     # The client's errors share no base class, and those of its HTTP library
     # differ from release to release.
     except Exception as error:
-        cache = huggingface_hub.constants.HF_HUB_CACHE
         raise OSError(
-            f"{FILE} of {repo} is not in the cache {cache} and could not be "
-            f"downloaded ({_reason(error)}): connect to the network once, set "
-            "HF_ENDPOINT to a mirror or HF_HUB_CACHE to a cache that has it, "
-            "or download the file elsewhere and pass its path"
+            f"{FILE} of {repo} is not in the cache {constants.HF_HUB_CACHE} "
+            f"and could not be downloaded ({_reason(error)}): connect to the "
+            "network once, set HF_ENDPOINT to a mirror or HF_HUB_CACHE to a "
+            "cache that has it, or download the file elsewhere and pass its "
+            "path"
         ) from error
 
 
@@ -185,11 +186,13 @@ def _reason(error):
     """Says in a few words why the hub's client failed."""
     from huggingface_hub import constants
 
-    response = getattr(error, "response", None)
-    if response is not None:
-        return f"the hub answered {response.status_code}"
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    while error is not None:  # the client wraps what the server answered
+        response = getattr(error, "response", None)
+        if response is not None:
+            return f"the hub answered {response.status_code}"
+        if isinstance(error, OSError) and error.strerror:
+            return error.strerror
+        error = error.__cause__
     return f"no answer from {constants.ENDPOINT}"

@@ -54,7 +54,10 @@ def load_checkpoint(path, **builder_arguments):
                 "it has no ECA modules. Pass attention=None to load it so."
             )
         builder = getattr(applications, network.builder)
-        model = builder(**{**network.arguments, **builder_arguments})
+        arguments = {**network.arguments, **builder_arguments}
+        if arguments["attention"] is None:
+            arguments.pop("kernel_size", None)  # _assign says it better
+        model = builder(**arguments)
         _assign(model, state, network)
     return model
 
