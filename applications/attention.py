@@ -97,6 +97,12 @@ def resolve(attention, kernel_size, *, released, stages, model):
     elif isinstance(attention, str) and _canonical(attention) in ATTENTION:
         name = _canonical(attention)
         resolved = Attention(ATTENTION[name], name)
+    elif isinstance(attention, (type, keras.layers.Layer)):
+        raise ValueError(
+            "`attention` must be a callable that makes a new layer for each "
+            "name, such as `lambda name: ECA(name=name)`, and not a layer or "
+            f"its class. Received: attention={attention!r}"
+        )
     elif callable(attention):
         resolved = Attention(lambda name: attention(name), "attention")
     else:

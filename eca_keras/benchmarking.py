@@ -58,6 +58,7 @@ def benchmark(
     rounds=20,
     warmup=3,
     seed=0,
+    progress=None,
 ):
     """Times inference and training steps of models, taking turns.
 
@@ -81,6 +82,8 @@ def benchmark(
             models has each of them first equally often.
         warmup: Number of calls beforehand, at least 1: the first compiles.
         seed: Seed of the input.
+        progress: Function that is called with a line of text about each row,
+            as soon as it is measured.
 
     Returns:
         List of `Latency`, for each task in the order of `models`.
@@ -114,10 +117,16 @@ def benchmark(
             for model in models.values()
         ]
         wall, cpu = _time(steps, rounds, warmup)
-        rows += [
-            _latency(name, task, batch_size, wall[:, (0, i)], cpu[:, (0, i)])
-            for i, name in enumerate(models)
-        ]
+        for i, name in enumerate(models):
+            row = _latency(
+                name, task, batch_size, wall[:, (0, i)], cpu[:, (0, i)]
+            )
+            rows.append(row)
+            if progress:
+                progress(
+                    f"{name}, {task}, batch {batch_size}: "
+                    f"{1e3 * row.seconds:.1f} ms, ratio {row.ratio:.3f}"
+                )
     return rows
 
 

@@ -12,6 +12,7 @@ import typing
 
 from eca_keras.errors import InputError
 from eca_keras.errors import require
+from eca_keras.version import __version__
 
 EXIT_MISMATCH = 1
 EXIT_BAD_INPUT = 2
@@ -31,19 +32,33 @@ def main(arguments=None):
     """
     from eca_keras.export import ExportMismatch
 
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments == ["--version"]:
+        print(f"eca-keras {__version__}")
+        return 0
     try:
         require("train", "The command line", "tyro")
-        parse(sys.argv[1:] if arguments is None else arguments).run()
+        parse(arguments).run()
     except ExportMismatch as error:
         print(f"eca-keras: {error}", file=sys.stderr)
         return EXIT_MISMATCH
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        sys.stdout = None
+        return 0
     except (InputError, OSError, ImportError) as error:
-        print(f"eca-keras: {error}", file=sys.stderr)
+        print(f"eca-keras: {_sentence(error)}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print("eca-keras: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
+
+
+def _sentence(error):
+    """The words of an error, without the number that Python puts first."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.strerror}: {error.filename}"
+    return error
 
 
 def parse(arguments):
@@ -80,7 +95,3 @@ def _parse(arguments, train_defaults=None):
         "and ship them.",
         args=arguments,
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

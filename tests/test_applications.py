@@ -343,6 +343,7 @@ BAD = [
     ({"kernel_size": 4}, "`kernel_size` must be 'adaptive'"),
     ({"kernel_size": (3, 3)}, "`kernel_size` must be 'adaptive'"),
     ({"kernel_size": "Paper"}, "`kernel_size` must be 'adaptive'"),
+    ({"attention": ECA}, "must be a callable that makes a new layer"),
     ({"attention": lambda name: name}, "must return a keras.layers.Layer"),
 ]
 

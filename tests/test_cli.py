@@ -6,6 +6,7 @@ import pathlib
 import pytest
 from PIL import Image
 
+import eca_keras
 from eca_keras import cli
 from eca_keras.commands import Train
 from eca_keras.training import TrainConfig
@@ -58,14 +59,39 @@ def test_export(run, capsys, tmp_path, format):
 
 
 def test_info(capsys):
-    assert (
-        cli.main(["info", "ECAResNet20", "--kernel-size", "1", "3", "5"]) == 0
-    )
+    assert cli.main(["info", "ECAResNet20", "--kernel-size", "1,3,5"]) == 0
     line = capsys.readouterr().out.splitlines()[1].split()
     assert line[0] == "ECAResNet20"
     # He et al.'s 269,722 and 3 (1 + 3 + 5) for ECA.
     assert line[3] == "269,749"
     assert line[-3:] == ["1x3", "3x3", "5x3"]
+
+
+def test_kernel_sizes_with_commas_before_names(capsys):
+    assert cli.main(["info", "--kernel-size", "1,3,5", "ECAResNet20"]) == 0
+    assert "1x3 3x3 5x3" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"eca-keras {eca_keras.__version__}\n"
+
+
+def test_predict_answers_for_the_images_that_it_can_read(run, capsys, tmp_path):
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    Image.new("L", (8, 8), 99).save(good)
+    bad.write_text("no image")
+    arguments = ["predict", str(bad), str(good), "--model", str(run)]
+    assert cli.main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out.startswith(f"{good}: ")
+    assert f"{bad} is not a readable image" in captured.err
+    assert "{{" not in captured.err
+
+
+def test_unknown_strategy_of_evaluate(run, capsys):
+    said = refused(["evaluate", "--model", str(run), "--strategy", "x"], capsys)
+    assert "`strategy` must be one of auto, one-device, mirrored" in said
 
 
 def test_benchmark(capsys, tmp_path):
@@ -88,13 +114,13 @@ def test_config_file_and_overrides(tmp_path):
     assert isinstance(command, Train)
     assert command.epochs == 9
     assert command.kernel_size == [3, 3, 5]
-    assert command.export == ("tflite",)
+    assert list(command.export) == ["tflite"]
     assert command.batch_size == TrainConfig().batch_size
     options = ["--kernel-size", "paper", "--no-check-images", "--export"]
     command = cli.parse(["train", *options])
     assert command.kernel_size == "paper"
     assert not command.check_images
-    assert command.export == ()
+    assert not command.export
 
 
 @pytest.fixture
@@ -115,6 +141,11 @@ BAD = {
     "option": (["train", "--epcohs", "3"], "--epcohs"),
     "command": (["trian"], "trian"),
     "nothing": ([], "subcommand"),
+    "diverging": (["train", "--learning-rate", "inf"], "and finite"),
+    "seed": (["train", "--seed", "99999999999"], "`seed` must be below"),
+    "strategy": (["train", "--strategy", "tpu"], "`strategy` must be one of"),
+    "no size": (["info", "ECAResNet20", "--image-size", "0"], "Input size"),
+    "no classes": (["info", "ECAResNet20", "--classes", "0"], "`classes` must"),
     "no folder": (["train", "--data", "folder:/no"], "an existing folder"),
     "no config": (["train", "--config", "/no/such.json"], "/no/such.json"),
     "no run": (["evaluate", "--model", "/no/run"], "no trained model"),

@@ -127,6 +127,27 @@ def test_folder(folder):
     np.testing.assert_array_equal(image, expected)
 
 
+@pytest.mark.parametrize("format", ["jpeg", "png", "gif", "bmp"])
+def test_grey_is_pillows(tmp_path, format):
+    picture = Image.fromarray(photo(20, 30))
+    picture.save(tmp_path / "colour", format)
+    picture.convert("L").save(tmp_path / "grey", format, quality=100)
+    for name in ("colour", "grey"):
+        path = str(tmp_path / name)
+        decoded = images.read(path, 1).numpy()[..., 0].astype(int)
+        with Image.open(path) as file:
+            expected = np.asarray(file.convert("RGB").convert("L"))
+        limit = 1 if name == "colour" else 0  # Pillow's luma is in integers
+        assert np.abs(decoded - expected.astype(int)).max() <= limit
+
+
+def test_cmyk_jpeg(tmp_path):
+    path = tmp_path / "cmyk.jpg"
+    Image.fromarray(photo(20, 30)).convert("CMYK").save(path)
+    for channels in (1, 3):
+        assert images.read(str(path), channels).shape == (20, 30, channels)
+
+
 def test_folder_with_parts(folder, tmp_path_factory):
     root = tmp_path_factory.mktemp("parts")
     for part in ("train", "val", "test"):

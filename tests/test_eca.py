@@ -324,6 +324,11 @@ def test_rank_is_checked(shape):
         ECA()(np.zeros(shape, "float32"))
 
 
+def test_integers_are_refused():
+    with pytest.raises(ValueError, match="needs a floating-point input"):
+        ECA()(np.ones((1, 4, 4, 8), "int32"))
+
+
 def test_channels_must_be_known():
     with pytest.raises(ValueError, match="needs a known number of channels"):
         ECA()(keras.Input((8, 8, None)))

@@ -139,6 +139,9 @@ def test_bad_settings_are_found_before_anything_is_written(
         ({"batch_size": 0}, "`batch_size` must be at least 1"),
         ({"learning_rate": 0.0}, "`learning_rate` must be positive"),
         ({"warmup": 1.0}, "`warmup` must be at least 0 and below 1"),
+        ({"learning_rate": float("inf")}, "`learning_rate` must be positive"),
+        ({"validation_fraction": 0.0}, "must be between 0 and 1"),
+        ({"output": ""}, "`output` must name a folder"),
         ({"momentum": 1.0}, "`momentum` must be at least 0 and below 1"),
         ({"image_size": 4}, "`image_size` must be at least 8"),
         ({"augmentation": "mixup"}, "`augmentation` must be one of None, none"),
@@ -150,6 +153,14 @@ def test_bad_settings_are_found_before_anything_is_written(
 def test_config_is_checked(changes, sentence):
     with pytest.raises(InputError, match=sentence):
         TrainConfig(**changes)
+
+
+def test_a_run_that_diverges_is_no_result(tmp_path):
+    output = tmp_path / "run"
+    config = TrainConfig(**QUICK, learning_rate=1e30, output=str(output))
+    with pytest.raises(InputError, match="Training diverged: the loss became"):
+        train(config, verbose=0)
+    assert not (output / "metrics.json").exists()
 
 
 def test_output_must_not_hold_results(tmp_path):

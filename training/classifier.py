@@ -1,5 +1,7 @@
 """The network that is trained: raw pixels in, probabilities out."""
 
+import re
+
 import keras
 import numpy as np
 
@@ -43,13 +45,16 @@ def build_network(model, attention="eca", kernel_size="adaptive", **arguments):
     Args:
         model: Name of the builder.
         attention: As in the builders, or `"none"`.
-        kernel_size: As in the builders.
+        kernel_size: As in the builders, or one size per stage as text with
+            commas between them: `"3,5,5,7"`.
         **arguments: Further arguments of the builder.
 
     Raises:
         InputError: with the builder's own sentence if an argument is bad.
     """
     check_name(model)
+    if isinstance(kernel_size, str) and re.fullmatch(r"[\d,]+", kernel_size):
+        kernel_size = [int(size) for size in kernel_size.split(",") if size]
     try:
         return getattr(applications, model)(
             attention=None if attention == "none" else attention,

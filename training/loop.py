@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 import time
 
@@ -9,6 +10,7 @@ import keras
 
 from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.atomic import write_text
+from eca_keras.errors import InputError
 from eca_keras.errors import require
 from eca_keras.training.callbacks import History
 from eca_keras.training.callbacks import SaveModels
@@ -97,6 +99,7 @@ def train(config, verbose=1):
         shuffle=False,  # the data set does it
         verbose=verbose,
     )
+    _check_convergence(model.history.history["loss"], config)
     write_curves(output / "history.csv", output / "curves.png")
     part = "validation" if source.test is None else "test"
     with strategy.scope():
@@ -114,6 +117,15 @@ def train(config, verbose=1):
     }
     write_text(output / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     return metrics
+
+
+def _check_convergence(losses, config):
+    if not math.isfinite(losses[-1]):
+        raise InputError(
+            f"Training diverged: the loss became {losses[-1]} in epoch "
+            f"{len(losses)}. A smaller `learning_rate` may help. "
+            f"Received: learning_rate={config.learning_rate}"
+        )
 
 
 def _optimizer(config, steps):

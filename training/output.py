@@ -20,7 +20,8 @@ def new_folder(path, name):
     if path.is_dir() and any(path.iterdir()):
         raise InputError(
             f"`{name}` must be a new or empty folder, so that no earlier "
-            f"result is lost. {path} holds files"
+            f"result is lost. {path} holds files: remove them, or name "
+            "another folder"
         )
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from eca_keras.errors import InputError
+from eca_keras.training.config import STRATEGIES
 
 
 def make_strategy(name):
@@ -12,6 +13,11 @@ def make_strategy(name):
         name: `"auto"` (all GPUs, or else the CPU), `"one-device"`, or
             `"mirrored"` (all GPUs, or else all logical CPUs).
     """
+    if name not in STRATEGIES:
+        raise InputError(
+            f"`strategy` must be one of {', '.join(STRATEGIES)}. "
+            f"Received: strategy={name!r}"
+        )
     gpus = tf.config.list_logical_devices("GPU")
     if name == "one-device" or (name == "auto" and len(gpus) < 2):
         return tf.distribute.get_strategy()

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+import sys
 import typing
 
 import tyro
@@ -46,7 +47,9 @@ class Benchmark:
 
         rows = []
         for model in self.models:
-            size = self.image_size or default_size(model)
+            size = self.image_size
+            if size is None:
+                size = default_size(model)
             networks = {
                 f"{model} {attention}": functools.partial(
                     build_network,
@@ -56,12 +59,17 @@ class Benchmark:
                 )
                 for attention in self.attention
             }
+            print(
+                f"Timing {model} at {size} x {size}: {self.rounds} rounds",
+                file=sys.stderr,
+            )
             try:
                 rows += benchmark(
                     networks,
                     batch_sizes=self.batch_sizes,
                     training_batch_size=self.training_batch_size or None,
                     rounds=self.rounds,
+                    progress=functools.partial(print, file=sys.stderr),
                 )
             except ValueError as error:
                 raise InputError(str(error)) from error

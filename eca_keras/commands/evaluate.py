@@ -31,7 +31,7 @@ class Evaluate:
     strategy: str = "auto"
     output: pathlib.Path | None = None
 
-    def __post_init__(self):
+    def _check(self):
         if self.batch_size < 1:
             raise InputError(
                 "`batch_size` must be at least 1. "
@@ -44,6 +44,7 @@ class Evaluate:
             )
 
     def run(self):
+        self._check()
         from eca_keras.atomic import write_text
         from eca_keras.training.trained import Trained
 

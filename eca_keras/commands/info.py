@@ -26,15 +26,15 @@ class Info:
             the networks for small images.
         classes: Number of classes; by default 1000, and 10 for the networks
             for small images.
-        kernel_size: 'adaptive', 'paper', an odd integer, or a list of one
-            per stage.
+        kernel_size: 'adaptive', 'paper', an odd integer, or one per stage
+            with commas between them: 3,5,5,7.
         attention: 'eca', another attention module, or 'none'.
     """
 
     models: typing.Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     image_size: int | None = None
     classes: int | None = None
-    kernel_size: int | list[int] | str = "adaptive"
+    kernel_size: int | str = "adaptive"
     attention: str = "eca"
 
     def run(self):
@@ -51,8 +51,11 @@ class Info:
         from eca_keras.training.classifier import build_network
         from eca_keras.training.classifier import default_size
 
-        size = self.image_size or default_size(name)
-        classes = self.classes or (10 if default_size(name) <= 32 else 1000)
+        usual = default_size(name)
+        size = usual if self.image_size is None else self.image_size
+        classes = self.classes
+        if classes is None:
+            classes = 10 if usual <= 32 else 1000
         model = build_network(
             name,
             attention=self.attention,

@@ -23,7 +23,7 @@ class Predict:
     model: pathlib.Path = pathlib.Path("runs/digits")
     top: int = 5
 
-    def __post_init__(self):
+    def _check(self):
         if not self.images:
             raise InputError("`predict` needs at least one image file")
         if self.top < 1:
@@ -32,10 +32,18 @@ class Predict:
             )
 
     def run(self):
+        self._check()
         from eca_keras.training.trained import Trained
 
         trained = Trained.load(self.model)
+        problems = []
         for path in self.images:
-            ranking = trained.predict(path)[: self.top]
+            try:
+                ranking = trained.predict(path)[: self.top]
+            except InputError as error:  # the other images get their answer
+                problems.append(str(error))
+                continue
             answers = (f"{name} {share:.2%}" for name, share in ranking)
-            print(f"{path}: {', '.join(answers)}")
+            print(f"{path}: {', '.join(answers)}", flush=True)
+        if problems:
+            raise InputError("; ".join(problems))

@@ -24,6 +24,9 @@ class Train(TrainConfig):
 
     config: pathlib.Path | None = None
 
+    def __post_init__(self):
+        """Leaves the checks to `run`: the parser would frame their words."""
+
     @classmethod
     def from_file(cls, path):
         """Returns the command with the options of a JSON file."""
@@ -51,8 +54,6 @@ class Train(TrainConfig):
         return cls(**values, config=path)
 
     def run(self):
-        if "tflite" in self.export:
-            require("export", "The export to TFLite", "ai_edge_litert")
         from eca_keras.commands.export import FORMATS
         from eca_keras.commands.export import export_model
         from eca_keras.training import train
@@ -60,6 +61,8 @@ class Train(TrainConfig):
 
         fields = {f.name for f in dataclasses.fields(TrainConfig)}
         config = TrainConfig(**{name: getattr(self, name) for name in fields})
+        if "tflite" in config.export:
+            require("export", "The export to TFLite", "ai_edge_litert")
         # A bar that redraws itself is for a terminal, lines are for a log.
         metrics = train(config, verbose=1 if sys.stdout.isatty() else 2)
         print(

@@ -85,6 +85,12 @@ class FeatureMapLayer(keras.layers.Layer):
 
     def _masked(self, inputs, mask, fill=0):
         """Casts a map for the gate and puts `fill` where `mask` is False."""
+        dtype = keras.backend.standardize_dtype(inputs.dtype)
+        if not keras.backend.is_float_dtype(dtype):
+            raise ValueError(
+                f"`{type(self).__name__}` needs a floating-point input: it "
+                f"multiplies by fractions. Received: dtype={dtype}"
+            )
         values = ops.cast(inputs, self._gate_dtype)
         if mask is None:
             return values

@@ -1,11 +1,13 @@
 """Image files to uint8 tensors."""
 
 import pathlib
+import re
 
 import tensorflow as tf
 
 from eca_keras.errors import InputError
 
+LUMA = (0.299, 0.587, 0.114)
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
 
@@ -24,11 +26,30 @@ def decode(content, channels):
     image = tf.cond(
         tf.io.is_jpeg(content),
         lambda: tf.image.decode_jpeg(
-            content, channels, dct_method="INTEGER_ACCURATE"
+            content, channels=3, dct_method="INTEGER_ACCURATE"
         ),
-        lambda: tf.io.decode_image(content, channels, expand_animations=False),
+        lambda: tf.io.decode_image(
+            content, channels=3, expand_animations=False
+        ),
     )
-    return tf.ensure_shape(image, (None, None, channels))
+    image = tf.ensure_shape(image, (None, None, 3))
+    return grey(image) if channels == 1 else image
+
+
+def grey(image):
+    """Luma of an RGB image (ITU-R 601-2), as Pillow's mode "L".
+
+    The decoders' own grey does not know GIF, BMP and CMYK. What is grey
+    already keeps its values.
+
+    Args:
+        image: uint8 tensor of shape `(..., 3)`.
+
+    Returns:
+        uint8 tensor of shape `(..., 1)`.
+    """
+    luma = tf.tensordot(tf.cast(image, tf.float32), LUMA, 1)
+    return tf.cast(tf.round(luma), tf.uint8)[..., None]
 
 
 def read(path, channels):
@@ -44,7 +65,9 @@ def read_for_user(path, channels):
     try:
         return read(str(path), channels)
     except (tf.errors.OpError, ValueError) as error:
-        reason = str(error).split("[Op")[0].split("\n")[0].strip()
+        # Without the names of TensorFlow's own functions and operations.
+        reason = re.sub(r"\{\{.*?\}\}|\[Op.*", "", str(error))
+        reason = reason.strip().split("\n")[0]
         raise InputError(f"{path} is not a readable image: {reason}") from None
 
 
