@@ -120,17 +120,23 @@ class Trained:
         order = np.argsort(-shares)
         return [(settings.labels[i], float(shares[i])) for i in order]
 
-    def samples(self, count=SAMPLES):
-        """Returns up to `count` evaluation images, as the model takes them.
+    def samples(self, count=SAMPLES, part=None):
+        """Returns up to `count` images of the data, as the model takes them.
 
-        Their dtype is the one of the model's input, their shape
-        `(count, image_size, image_size, channels)`. `None` for a converted
-        model, which has no data of its own.
+        They are taken at equal distances, since a folder is sorted by class,
+        from `part`, `"train"` or `"validation"`, or by default from what the
+        model is evaluated on. Their dtype is the one of the model's input,
+        their shape `(count, image_size, image_size, channels)`. `None` for a
+        converted model, which has no data of its own.
         """
         if self.preprocessing.mean and not self._config.is_file():
             return None
         source, _ = self._source(None)
-        split = source.test or source.validation
+        split = getattr(source, part) if part else source.test
+        split = split or source.validation
+        split = dataclasses.replace(
+            split, dataset=split.dataset.shard(max(1, split.size // count), 0)
+        )
         images, _, weights = next(iter(self._batches(split, count)))
         dtype = keras.backend.standardize_dtype(self.model.inputs[0].dtype)
         return images.numpy()[weights.numpy() > 0].astype(dtype)

@@ -1,9 +1,13 @@
-"""What both exports ask of their arguments."""
+"""What the exports ask of their arguments."""
+
+import os
 
 import keras
 
 from eca_keras.errors import InputError
 from eca_keras.layers import checks
+
+LABELS = "labels.txt"
 
 
 def model_input(model):
@@ -65,6 +69,32 @@ def check_labels(labels, model):
             f"breaks, one per output of the model, so {classes}. "
             f"Received: labels={_shortened(labels)}"
         )
+
+
+def check_data_format(model, format):
+    """Checks that Keras can run the model on a CPU, to compare with it."""
+    for layer in model._flatten_layers():
+        if getattr(layer, "data_format", None) == "channels_first":
+            raise InputError(
+                f"`model` must be in the channels_last format for {format}: "
+                "build it so and copy the weights. Received: the layer "
+                f"{layer.name} with data_format='channels_first'"
+            )
+
+
+def check_suffix(path, suffix):
+    if not os.fspath(path).endswith(suffix):
+        raise InputError(
+            f"`path` must end in {suffix}. Received: path={os.fspath(path)}"
+        )
+
+
+def companions(path, labels):
+    """Returns the paths of the report, and of the labels if there are any."""
+    path = os.path.abspath(path)
+    folder = os.path.dirname(path)
+    names = [] if labels is None else [LABELS]
+    return [f"{path}.json", *(os.path.join(folder, name) for name in names)]
 
 
 def _shortened(value):

@@ -5,6 +5,7 @@ import contextlib
 import keras
 
 from eca_keras.errors import InputError
+from eca_keras.export.compare import keras_outputs
 
 OTHER = ("float16", "bfloat16", "float64")
 POLICIES = (*OTHER, "mixed_float16", "mixed_bfloat16")
@@ -16,6 +17,31 @@ def other_dtypes(model):
     for layer in model._flatten_layers():
         found |= {layer.compute_dtype, layer.variable_dtype}
     return sorted(found & set(OTHER))
+
+
+def lowered(model, samples):
+    """Returns a model for formats whose runtimes compute in float32.
+
+    Args:
+        model: The model.
+        samples: Array of inputs, on which its twin is compared with it.
+
+    Returns:
+        The model or its float32 twin, the samples in the dtype of its input,
+        and notes for the report.
+    """
+    dtypes = other_dtypes(model)
+    if not dtypes:
+        return model, samples, ()
+    twin = in_float32(model)
+    before = keras_outputs(model, samples).astype("float64")
+    samples = samples.astype(twin.inputs[0].dtype)
+    change = abs(before - keras_outputs(twin, samples)).max()
+    note = (
+        f"the model computes in {' and '.join(dtypes)} and was rebuilt in "
+        f"float32, which changes its outputs by up to {change:.1e}"
+    )
+    return twin, samples, (note,)
 
 
 def in_float32(model):

@@ -14,13 +14,15 @@ SEED = 0
 VARIABLE_SIZE = 128  # of a generated sample where the model takes any size
 
 
-def resolve(samples, model, shape):
+def resolve(samples, model, shape, count=COUNT, name="samples"):
     """Returns the caller's samples, checked, or generated ones.
 
     Args:
         samples: Array of shape `(count, *shape)`, or `None`.
         model: The model, with one input.
         shape: Shape of one sample; `None` stands for any size.
+        count: How many to generate.
+        name: What the caller calls them.
 
     Raises:
         ValueError: if the samples do not fit the model.
@@ -28,20 +30,30 @@ def resolve(samples, model, shape):
     dtype = tf.as_dtype(model.inputs[0].dtype).as_numpy_dtype
     if samples is None:
         shape = tuple(VARIABLE_SIZE if n is None else n for n in shape)
-        return generate(model, shape).astype(dtype)
-    samples = np.asarray(samples)
-    if not _fits(samples.shape, shape):
-        expected = ", ".join(["count", *map(str, shape)])
+        return generate(model, shape, count).astype(dtype)
+    expected = ", ".join(["count", *map(str, shape)])
+    rule = f"`{name}` must have the shape ({expected}), with one sample or more"
+    try:
+        samples = np.asarray(samples)
+    except ValueError:
         raise InputError(
-            f"`samples` must have the shape ({expected}), with one sample or "
-            f"more. Received: samples.shape={samples.shape}"
-        )
+            f"{rule}. Received: arrays of several shapes"
+        ) from None
+    if not _fits(samples.shape, shape):
+        raise InputError(f"{rule}. Received: {name}.shape={samples.shape}")
     if not np.can_cast(samples.dtype, dtype, "same_kind"):
         raise InputError(
-            f"`samples` must be {np.dtype(dtype).name}, as the model's input. "
-            f"Received: samples.dtype={samples.dtype}"
+            f"`{name}` must be {np.dtype(dtype).name}, as the model's input. "
+            f"Received: {name}.dtype={samples.dtype}"
         )
-    return samples.astype(dtype)
+    samples = samples.astype(dtype)
+    finite = np.isfinite(samples)
+    if not finite.all():
+        raise InputError(
+            f"`{name}` must be finite. Received: {finite.size - finite.sum()} "
+            "values that are NaN or infinite"
+        )
+    return samples
 
 
 def _fits(shape, expected):

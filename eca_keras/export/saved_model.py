@@ -22,7 +22,8 @@ INPUT_NAME = "images"
 OUTPUT_NAME = "outputs"
 
 # TensorFlow Serving keeps this folder for what the model's user brings along.
-LABELS = os.path.join("assets.extra", "labels.txt")
+EXTRA = "assets.extra"
+REPORT = "report.json"
 
 # Layers with a table that is not a variable.
 LOOKUPS = (keras.layers.IntegerLookup, keras.layers.StringLookup)
@@ -38,12 +39,20 @@ WRITE_ERRORS = (
 
 
 def export_saved_model(
-    model, path, *, samples=None, labels=None, tolerance=1e-5, overwrite=True
+    model,
+    path,
+    *,
+    samples=None,
+    labels=None,
+    tolerance=1e-5,
+    overwrite=True,
+    allow_constant=False,
 ):
     """Writes a SavedModel and checks that it answers what the model answers.
 
     The folder needs neither this library nor Keras to be loaded. Its serving
-    signature maps `images`, of any batch size, to `outputs`.
+    signature maps `images`, of any batch size, to `outputs`. The report is
+    written into it, as `assets.extra/report.json`.
 
     Args:
         model: A built `keras.Model` with one input and one output.
@@ -59,12 +68,16 @@ def export_saved_model(
         tolerance: Positive number, the largest absolute difference that
             passes, times the largest output if that is more than 1.
         overwrite: Whether an earlier export at `path` may be replaced.
+        allow_constant: Whether a model may pass whose outputs hardly vary
+            over the samples, as a freshly initialised one's: then the
+            comparison proves nothing.
 
     Returns:
         A `Report`; print it to read it.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: if an argument is out of its range, or the outputs of the
+            model do not vary.
         ExportMismatch: if the export differs from the model. Nothing is kept.
         OSError: if the folder cannot be written, or `path` has something else
             in it.
@@ -77,14 +90,14 @@ def export_saved_model(
         path, is_ours=tf.saved_model.contains_saved_model, overwrite=overwrite
     ) as folder:
         write(model, folder, image.shape)
+        extra = os.path.join(folder, EXTRA)
+        os.makedirs(extra)
         if labels is not None:
-            file = os.path.join(folder, LABELS)
-            os.makedirs(os.path.dirname(file))
-            checks.write_labels(file, labels)
+            checks.write_labels(os.path.join(extra, checks.LABELS), labels)
         # The signature does not keep the model that it belongs to alive.
         loaded = tf.saved_model.load(folder)
         serve = loaded.signatures["serving_default"]
-        return compare(
+        report = compare(
             keras_outputs(model, samples),
             runtime_outputs(
                 lambda batch: serve(**{INPUT_NAME: tf.constant(batch)})[
@@ -93,11 +106,14 @@ def export_saved_model(
                 samples,
                 min(len(samples), MAX_BATCH),
             ),
+            allow_constant=allow_constant,
             path=os.path.abspath(path),
             format="SavedModel",
             size=_size(folder),
             tolerance=tolerance,
         )
+        report.write(os.path.join(extra, REPORT))
+    return report
 
 
 def write(model, folder, shape):

@@ -10,19 +10,19 @@ from eca_keras.atomic import staged_files
 from eca_keras.errors import InputError
 from eca_keras.export import checks
 from eca_keras.export import precision
+from eca_keras.export import quantization
 from eca_keras.export import samples as sampling
 from eca_keras.export.backend import tf
 from eca_keras.export.compare import MAX_BATCH
 from eca_keras.export.compare import compare
 from eca_keras.export.compare import keras_outputs
+from eca_keras.export.compare import latency
 from eca_keras.export.compare import runtime_outputs
 from eca_keras.export.quiet import quiet
 from eca_keras.export.saved_model import INPUT_NAME
 from eca_keras.export.saved_model import OUTPUT_NAME
 from eca_keras.export.saved_model import write
 from eca_keras.layers import checks as value_checks
-
-LABELS = "labels.txt"
 
 
 def export_tflite(
@@ -31,17 +31,23 @@ def export_tflite(
     *,
     samples=None,
     labels=None,
-    tolerance=1e-5,
+    tolerance=None,
     overwrite=True,
     batch_size=1,
     input_shape=None,
+    quantize="none",
+    representative=None,
+    input_type="float32",
+    output_type="float32",
+    least_agreement=quantization.LEAST_AGREEMENT,
+    allow_constant=False,
 ):
     """Writes a TFLite file and checks that it answers what the model answers.
 
-    The file is float32, has TFLite's builtin operations only, and a signature
-    that maps `images` to `outputs`. A model that computes in half precision
-    is rebuilt in float32 first, with the same weights, and the file is
-    compared with that.
+    The file has TFLite's builtin operations only, and a signature that maps
+    `images` to `outputs`. A model that computes in half precision is rebuilt
+    in float32 first, with the same weights, and the file is compared with
+    that. The report is written beside the file, as `*.tflite.json`.
 
     Args:
         model: A built `keras.Model` with one input and one output, in the
@@ -56,63 +62,98 @@ def export_tflite(
             to `labels.txt` in the folder of `path`, one per line; `None` for
             none.
         tolerance: Positive number, the largest absolute difference that
-            passes, times the largest output if that is more than 1.
+            passes, times the largest output if that is more than 1; for
+            `"dynamic"` and `"int8"` the mean absolute difference, as a share
+            of how much the outputs vary (their mean absolute difference from
+            their mean over the samples). By default 1e-5, for `"float16"`
+            5e-3, and 0.3 for these two.
         overwrite: Whether earlier files may be replaced.
         batch_size: Positive integer, or `None` for any. ECA networks are as
             fast with any; layers such as Flatten then need three more
             operations, and not every accelerator takes a variable size.
         input_shape: Shape of one sample, such as `(224, 224, 3)`, for a
             model that takes any size: TFLite files have one.
+        quantize: `"none"` for float32; `"float16"` for weights of half the
+            size; `"dynamic"` for weights of a quarter, in 8 bits, with the
+            ranges of everything else found as the file runs; `"int8"` for
+            integers throughout, with ranges from `representative`.
+        representative: Array of shape `(count, *input_shape)`, images like
+            those that the file will meet, 100 or more, for `"int8"`; `None`
+            for the samples.
+        input_type: `"float32"`, or `"int8"` or `"uint8"` for a file that is
+            given integers, with `"int8"`; their scale and zero point are in
+            the details of the input.
+        output_type: As `input_type`, of the output.
+        least_agreement: Share of the samples for which the largest output of
+            a `"dynamic"` or `"int8"` file must have the same index; 0 for a
+            model whose outputs are not classes.
+        allow_constant: Whether a model may pass whose outputs hardly vary
+            over the samples, as a freshly initialised one's: then the
+            comparison proves nothing.
 
     Returns:
         A `Report`; print it to read it.
 
     Raises:
-        ValueError: if an argument is out of its range, or an operation of the
-            model is not a builtin one of TFLite.
+        ValueError: if an argument is out of its range, an operation of the
+            model is not a builtin one of TFLite, or its outputs do not vary.
         ExportMismatch: if the export differs from the model. Nothing is kept.
         OSError: if a file cannot be written.
         ImportError: if LiteRT is not installed.
     """
     interpreter = _litert()
     image = checks.model_input(model)
+    quantization.check(quantize, representative, input_type, output_type)
+    quantization.check_least_agreement(least_agreement)
+    kind = quantization.KINDS[quantize]
+    tolerance = kind.tolerance if tolerance is None else tolerance
     checks.check_tolerance(tolerance)
     checks.check_labels(labels, model)
-    _check_path(path)
+    checks.check_suffix(path, ".tflite")
     _check_batch_size(batch_size)
-    _check_data_format(model)
+    checks.check_data_format(model, "TFLite")
     shape = _sample_shape(image.shape[1:], input_shape)
-    samples = sampling.resolve(samples, model, shape)
-    model, notes = _in_float32(model, samples)
-    samples = samples.astype(model.inputs[0].dtype)
-    paths = [path]
-    if labels is not None:
-        folder = os.path.dirname(os.path.abspath(path))
-        paths.append(os.path.join(folder, LABELS))
-    with staged_files(*paths, overwrite=overwrite) as (file, *label_files):
+    samples = sampling.resolve(samples, model, shape, kind.samples)
+    images, image_notes = quantization.calibration(
+        quantize, representative, model, samples
+    )
+    model, samples, notes = precision.lowered(model, samples)
+
+    def configure(converter):
+        quantization.configure(
+            converter, quantize, images, batch_size, (input_type, output_type)
+        )
+
+    with staged_files(
+        path, *checks.companions(path, labels), overwrite=overwrite
+    ) as (file, report_file, *label_files):
         for label_file in label_files:
             checks.write_labels(label_file, labels)
-        content = _convert(model, f"{file}.saved_model", (batch_size, *shape))
+        content = _convert(
+            model, f"{file}.saved_model", (batch_size, *shape), configure
+        )
         with open(file, "wb") as stream:
             stream.write(content)
-        with quiet():
-            loaded = interpreter.Interpreter(model_path=file)
-            loaded.allocate_tensors()
-            run = loaded.get_signature_runner()
-        return compare(
+        run = _runner(interpreter, file)
+        report = compare(
             keras_outputs(model, samples),
             runtime_outputs(
-                lambda batch: run(**{INPUT_NAME: batch})[OUTPUT_NAME],
-                samples,
-                batch_size or min(len(samples), MAX_BATCH),
+                run, samples, batch_size or min(len(samples), MAX_BATCH)
             ),
+            allow_constant=allow_constant,
             path=os.path.abspath(path),
-            format="TFLite file",
+            format=f"TFLite file ({kind.weights})",
             size=os.path.getsize(file),
             tolerance=tolerance,
+            integer=kind.integer,
+            least_agreement=least_agreement if kind.integer else 0.0,
+            seconds=latency(run, samples, batch_size or 1),
+            batch_size=batch_size or 1,
             ops=_operations(content),
-            notes=notes,
+            notes=notes + image_notes,
         )
+        report.write(report_file)
+    return report
 
 
 def _litert():
@@ -126,11 +167,21 @@ def _litert():
     return interpreter
 
 
-def _check_path(path):
-    if not os.fspath(path).endswith(".tflite"):
-        raise InputError(
-            f"`path` must end in .tflite. Received: path={os.fspath(path)}"
-        )
+def _runner(interpreter, file):
+    """Returns a function from a batch to what the file answers."""
+    with quiet():
+        loaded = interpreter.Interpreter(model_path=file, num_threads=1)
+        loaded.allocate_tensors()
+        run = loaded.get_signature_runner()
+    given = run.get_input_details()[INPUT_NAME]
+    answered = run.get_output_details()[OUTPUT_NAME]
+
+    def answer(batch):
+        batch = quantization.to_file(batch, given)
+        outputs = run(**{INPUT_NAME: batch})[OUTPUT_NAME]
+        return quantization.from_file(outputs, answered)
+
+    return answer
 
 
 def _check_batch_size(batch_size):
@@ -141,18 +192,6 @@ def _check_batch_size(batch_size):
             "`batch_size` must be a positive integer or None. "
             f"Received: batch_size={batch_size!r}"
         )
-
-
-def _check_data_format(model):
-    # The converter takes such a model and puts transpositions everywhere, but
-    # Keras cannot run its convolutions on a CPU to compare.
-    for layer in model._flatten_layers():
-        if getattr(layer, "data_format", None) == "channels_first":
-            raise InputError(
-                "`model` must be in the channels_last format for TFLite: "
-                "build it so and copy the weights. Received: the layer "
-                f"{layer.name} with data_format='channels_first'"
-            )
 
 
 def _sample_shape(shape, input_shape):
@@ -176,38 +215,22 @@ def _sample_shape(shape, input_shape):
     return tuple(input_shape)
 
 
-def _in_float32(model, samples):
-    """Returns the float32 model to convert and notes for the report."""
-    # The converter writes half precision as Flex operations, without a word,
-    # and LiteRT cannot run them.
-    dtypes = precision.other_dtypes(model)
-    if not dtypes:
-        return model, ()
-    rebuilt = precision.in_float32(model)
-    before = keras_outputs(model, samples).astype("float64")
-    after = keras_outputs(rebuilt, samples.astype(rebuilt.inputs[0].dtype))
-    return rebuilt, (
-        f"the model computes in {' and '.join(dtypes)} and was rebuilt in "
-        "float32, which changes its outputs by up to "
-        f"{abs(before - after).max():.1e}",
-    )
-
-
-def _convert(model, folder, shape):
+def _convert(model, folder, shape, configure):
     """Returns the content of the TFLite file.
 
     Args:
         model: The model.
         folder: Path of a SavedModel to write on the way.
         shape: Shape of the input with the batch, `None` for any.
+        configure: Function that sets the converter up.
     """
     # Not from_concrete_functions: over a Keras model it wrote NaN weights.
     write(model, folder, shape)
     with quiet():
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        configure(converter)
         try:
-            content = converter.convert()
+            content = quantization.convert(converter)
         except Exception as error:  # its ConverterError is not public
             unsupported = re.findall(
                 r"^(?:TF Select|Custom) ops: (.+)$", str(error), re.MULTILINE
