@@ -15,6 +15,7 @@ from eca_keras.version import __version__
 _LAZY = {
     "applications": "eca_keras.applications",
     "load_checkpoint": "eca_keras.weights",
+    "export_onnx": "eca_keras.export",
     "export_saved_model": "eca_keras.export",
     "export_tflite": "eca_keras.export",
     "profile": "eca_keras.profiling",
@@ -27,6 +28,7 @@ __all__ = [
     "adaptive_kernel_size",
     "applications",
     "benchmark",
+    "export_onnx",
     "export_saved_model",
     "export_tflite",
     "layers",

@@ -7,6 +7,12 @@ from keras import layers
 import eca_keras
 from eca_keras.export import compare
 
+FORMATS = {
+    "saved_model": (eca_keras.export_saved_model, "net"),
+    "tflite": (eca_keras.export_tflite, "net.tflite"),
+    "onnx": (eca_keras.export_onnx, "net.onnx"),
+}
+
 
 def randomised(model, seed=0):
     """Gives every weight a value that shows: a fresh network is constant."""
@@ -55,13 +61,13 @@ def content(path):
 
 
 def tampered(monkeypatch, change):
-    """Has both formats answer something else than the file says."""
+    """Has all formats answer something else than the file says."""
     original = compare.runtime_outputs
 
     def outputs(*arguments):
         return change(original(*arguments))
 
-    for module in ("saved_model", "tflite"):
+    for module in FORMATS:
         monkeypatch.setattr(
             f"eca_keras.export.{module}.runtime_outputs", outputs
         )

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import json
 import os
 import sys
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert import interpreter
+from export_models import FORMATS
 from export_models import content
 from export_models import dense_net
 from export_models import randomised
@@ -24,10 +26,6 @@ from eca_keras.export import compare
 from eca_keras.export import samples as sampling
 
 ECA_OPS = ("MEAN", "RESHAPE", "CONV_2D", "LOGISTIC", "RESHAPE", "MUL")
-FORMATS = {
-    "saved_model": (eca_keras.export_saved_model, "net"),
-    "tflite": (eca_keras.export_tflite, "net.tflite"),
-}
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +52,21 @@ def test_report(export, net, tmp_path):
     report = export(net, tmp_path)
     assert isinstance(report, Report)
     assert report.path == str(tmp_path / export.name)
-    assert report.size == sum(map(len, content(tmp_path).values()))
-    assert os.listdir(tmp_path) == [export.name]
+    files = content(tmp_path)
+    [name] = [name for name in files if name.endswith(".json")]
+    written = json.loads(files.pop(name))
+    assert report.size == sum(map(len, files.values()))
+    if export.name == "net":
+        assert name == "net/assets.extra/report.json"
+    else:
+        assert name == f"{export.name}.json"
+        assert files.keys() == {export.name}
+        assert 0 < report.seconds < 1
+        assert written["ops"]["MUL" if "tflite" in name else "Mul"] >= 1
+    assert written["path"] == export.name
+    assert written["largest_difference"] == report.largest_difference
+    assert written["passed"] is True
+    assert sum(written["ops"].values()) == len(report.ops)
     assert report.samples == sampling.COUNT
     assert report.passed
     assert report.varies
@@ -288,7 +299,7 @@ def test_top1_agreement():
     expected = np.array([[0.1, 0.2], [0.2, 0.1], [0.2, 0.1], [0.2, 0.1]])
     actual = expected[:, ::-1].copy()
     actual[0] = expected[0]
-    report = compare.compare(expected, actual, **fields)
+    report = compare.compare(expected, actual, allow_constant=True, **fields)
     assert report.top1_agreement == 0.25
     assert report.largest_difference == pytest.approx(0.1)
     assert report.mean_difference == pytest.approx(0.075)
@@ -298,7 +309,10 @@ def test_outputs_that_do_not_vary(export, tmp_path):
     model = randomised(small_net())
     kernel, bias = model.layers[-1].get_weights()
     model.layers[-1].set_weights([0 * kernel, bias])
-    report = export(model, tmp_path)
+    with pytest.raises(ValueError, match="outputs do not vary, so that"):
+        export(model, tmp_path)
+    assert not os.listdir(tmp_path)
+    report = export(model, tmp_path, allow_constant=True)
     assert report.passed
     assert not report.varies
     assert (
@@ -321,7 +335,7 @@ def test_model_that_is_not_finite(export, tmp_path):
 
 def test_given_samples_are_compared(export, net, tmp_path):
     images = np.zeros((3, 16, 16, 3), "uint8")  # a float model takes bytes
-    report = export(net, tmp_path, samples=images)
+    report = export(net, tmp_path, samples=images, allow_constant=True)
     assert report.samples == 3
     assert not report.varies
 
@@ -338,6 +352,19 @@ def test_given_samples_are_compared(export, net, tmp_path):
 def test_wrong_samples(shape, dtype, sentence, export, net, tmp_path):
     with pytest.raises(ValueError, match=sentence):
         export(net, tmp_path, samples=np.zeros(shape, dtype))
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("samples", "sentence"),
+    [
+        ([np.zeros((16, 16, 3)), np.zeros((8, 8, 3))], "several shapes"),
+        (np.full((2, 16, 16, 3), np.nan), "`samples` must be finite.* 1536 "),
+    ],
+)
+def test_unusable_samples(samples, sentence, export, net, tmp_path):
+    with pytest.raises(ValueError, match=sentence):
+        export(net, tmp_path, samples=samples)
     assert not os.listdir(tmp_path)
 
 
@@ -438,11 +465,13 @@ def test_export_is_silent(export, net, tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_channels_first_is_refused_by_tflite(tmp_path):
+@pytest.mark.parametrize("format", ["tflite", "onnx"])
+def test_channels_first_models_are_refused(format, tmp_path):
     inputs = keras.Input((3, 16, 16))
     x = layers.Conv2D(4, 3, data_format="channels_first", name="stem")(inputs)
+    function, name = FORMATS[format]
     with pytest.raises(ValueError, match="channels_last format.*layer stem"):
-        eca_keras.export_tflite(keras.Model(inputs, x), tmp_path / "a.tflite")
+        function(keras.Model(inputs, x), tmp_path / name)
 
 
 def test_variable_size(tmp_path):

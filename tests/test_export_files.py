@@ -6,6 +6,7 @@ import resource
 import sys
 
 import pytest
+from export_models import FORMATS
 from export_models import content
 from export_models import dense_net
 from export_models import randomised
@@ -14,11 +15,6 @@ from export_models import tampered
 import eca_keras
 from eca_keras import atomic
 from eca_keras.export import ExportMismatch
-
-FORMATS = {
-    "saved_model": (eca_keras.export_saved_model, "net"),
-    "tflite": (eca_keras.export_tflite, "net.tflite"),
-}
 
 
 @pytest.fixture(scope="module")

@@ -146,7 +146,7 @@ def test_bad_settings_are_found_before_anything_is_written(
         ({"image_size": 4}, "`image_size` must be at least 8"),
         ({"augmentation": "mixup"}, "`augmentation` must be one of None, none"),
         ({"strategy": "tpu"}, "`strategy` must be one of auto"),
-        ({"export": ["onnx"]}, "`export` must be among saved_model, tflite"),
+        ({"export": ["coreml"]}, "`export` must be among saved_model, tflite"),
         ({"seed": -1}, "`seed` must be at least 0"),
     ],
 )

@@ -35,7 +35,8 @@ class TrainConfig:
         strategy: 'auto' (all GPUs, or else the CPU), 'one-device' or
             'mirrored' (all GPUs, or else all logical CPUs).
         seed: Of the weights, the order of the images and the augmentation.
-        export: What to export the best model to: 'saved_model', 'tflite'.
+        export: What to export the best model to: 'saved_model', 'tflite',
+            'onnx'.
         output: Folder of the results. It must not hold an earlier run.
     """
 
@@ -62,11 +63,17 @@ class TrainConfig:
         object.__setattr__(self, "export", tuple(self.export))
         self._at_least(1, "epochs", "batch_size")
         self._at_least(0, "weight_decay", "seed")
-        if not self.learning_rate > 0:
-            self._reject("learning_rate", "must be positive")
-        for name in ("warmup", "momentum", "validation_fraction"):
+        if not 0 < self.learning_rate < float("inf"):
+            self._reject("learning_rate", "must be positive and finite")
+        if self.seed >= 2**32:
+            self._reject("seed", "must be below 2^32")
+        for name in ("warmup", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 self._reject(name, "must be at least 0 and below 1")
+        if not 0 < self.validation_fraction < 1:
+            self._reject("validation_fraction", "must be between 0 and 1")
+        if not self.output:
+            self._reject("output", "must name a folder")
         if self.image_size is not None:
             self._at_least(8, "image_size")
         self._one_of(AUGMENTATIONS, "augmentation")
@@ -93,4 +100,4 @@ class TrainConfig:
 
 AUGMENTATIONS = (None, "none", "shift", "shift-flip", "crop-flip")
 STRATEGIES = ("auto", "one-device", "mirrored")
-EXPORTS = ("saved_model", "tflite")
+EXPORTS = ("saved_model", "tflite", "onnx")

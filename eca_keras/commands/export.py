@@ -14,39 +14,82 @@ class Export:
     """Write a trained model in another format and check what was written.
 
     Args:
-        output: What to write: a folder for saved_model, a file for tflite.
+        output: What to write: a folder for saved_model, a file for tflite and
+            onnx.
         model: Folder that `eca-keras train` wrote, or a .keras file in it.
-        format: 'saved_model' or 'tflite'.
+        format: 'saved_model', 'tflite' or 'onnx'.
+        quantize: For tflite: 'none', 'float16', 'dynamic' (8-bit weights) or
+            'int8' (integers throughout, with the ranges of training images).
+        input_type: For int8: 'float32', 'int8' or 'uint8'.
+        output_type: For int8: 'float32', 'int8' or 'uint8'.
+        opset: For onnx: version of its operations, 11 to 18.
+        channels_first: For onnx: take images of shape (batch, channels,
+            height, width).
     """
 
     output: typing.Annotated[pathlib.Path, tyro.conf.Positional]
     model: pathlib.Path = pathlib.Path("runs/digits")
     format: str = "tflite"
+    quantize: str | None = None
+    input_type: str | None = None
+    output_type: str | None = None
+    opset: int | None = None
+    channels_first: bool = False
 
-    def __post_init__(self):
+    def _check(self):
         if self.format not in FORMATS:
             raise InputError(
                 f"`format` must be one of {', '.join(FORMATS)}. "
                 f"Received: format={self.format!r}"
             )
+        for format, names in OPTIONS.items():
+            for name in names:
+                value = getattr(self, name)
+                if value and format != self.format:
+                    raise InputError(
+                        f"`{name}` must only be given with format={format!r}. "
+                        f"Received: {name}={value!r}, format={self.format!r}"
+                    )
 
     def run(self):
+        self._check()
         from eca_keras.training.trained import Trained
 
-        print(export_model(Trained.load(self.model), self.format, self.output))
+        given = {
+            name: value
+            for name in OPTIONS.get(self.format, ())
+            if (value := getattr(self, name))
+        }
+        trained = Trained.load(self.model)
+        print(export_model(trained, self.format, self.output, **given))
 
 
 # Formats, and what `eca-keras train` calls the result.
-FORMATS = {"saved_model": "saved_model", "tflite": "model.tflite"}
+FORMATS = {
+    "saved_model": "saved_model",
+    "tflite": "model.tflite",
+    "onnx": "model.onnx",
+}
+
+# Options that only one format has.
+OPTIONS = {
+    "tflite": ("quantize", "input_type", "output_type"),
+    "onnx": ("opset", "channels_first"),
+}
+
+# Images to compare integers on: their agreement is a share, not a bound.
+INTEGER_SAMPLES = 256
+REPRESENTATIVE_IMAGES = 256
 
 
-def export_model(trained, format, path):
+def export_model(trained, format, path, **options):
     """Exports a `Trained` model, compared on images of its own data.
 
     Args:
         trained: `training.trained.Trained`.
         format: One of `FORMATS`.
         path: Where to write.
+        **options: Further arguments of the format's function.
 
     Returns:
         The report of the export.
@@ -56,10 +99,19 @@ def export_model(trained, format, path):
     function = {
         "saved_model": export.export_saved_model,
         "tflite": export.export_tflite,
+        "onnx": export.export_onnx,
     }[format]
+    counts = {}
+    if options.get("quantize") in ("dynamic", "int8"):
+        counts["count"] = INTEGER_SAMPLES
+    if options.get("quantize") == "int8":
+        options["representative"] = trained.samples(
+            REPRESENTATIVE_IMAGES, part="train"
+        )
     return function(
         trained.model,
         path,
-        samples=trained.samples(),
+        samples=trained.samples(**counts),
         labels=list(trained.preprocessing.labels),
+        **options,
     )

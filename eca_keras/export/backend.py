@@ -11,4 +11,9 @@ if keras.backend.backend() != "tensorflow":
 
 import tensorflow as tf
 
-__all__ = ["tf"]
+# Not public, but what converters are made of, tf2onnx among them.
+from tensorflow.python.framework.convert_to_constants import (
+    convert_variables_to_constants_v2 as freeze,
+)
+
+__all__ = ["freeze", "tf"]

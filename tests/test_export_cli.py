@@ -1,0 +1,100 @@
+"""`eca-keras export`: formats, quantisation and what it refuses."""
+
+import json
+
+import onnx
+import pytest
+from ai_edge_litert import interpreter
+from export_models import tampered
+
+from eca_keras import cli
+from eca_keras.training.trained import Trained
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    output = tmp_path_factory.mktemp("export") / "run"
+    options = ["--epochs", "3", "--image-size", "8", "--export", "onnx"]
+    assert cli.main(["train", *options, "--output", str(output)]) == 0
+    return output
+
+
+def export(run, path, *options):
+    return cli.main(["export", str(path), "--model", str(run), *options])
+
+
+def test_train_exports_onnx(run):
+    graph = onnx.load(run / "model.onnx").graph
+    assert [tensor.name for tensor in graph.input] == ["images"]
+    assert (run / "labels.txt").read_text().split() == list("0123456789")
+    assert not (run / "model.tflite").exists()
+
+
+def test_int8(run, capsys, tmp_path):
+    path = tmp_path / "net.tflite"
+    options = ["--quantize", "int8", "--input-type", "uint8"]
+    assert export(run, path, *options) == 0
+    assert "calibrated on 256 images" in capsys.readouterr().out
+    report = json.loads((tmp_path / "net.tflite.json").read_text())
+    assert report["samples"] == 256
+    assert report["top1_agreement"] >= 0.97
+    assert report["integer"]
+    signature = interpreter.Interpreter(str(path)).get_signature_runner()
+    assert signature.get_input_details()["images"]["dtype"].__name__ == "uint8"
+
+
+def test_onnx_options(run, tmp_path):
+    path = tmp_path / "net.onnx"
+    options = ["--format", "onnx", "--opset", "13", "--channels-first"]
+    assert export(run, path, *options) == 0
+    model = onnx.load(path)
+    assert model.opset_import[0].version == 13
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    assert [dim.dim_value for dim in dims[1:]] == [1, 8, 8]
+
+
+def test_samples_are_spread_over_the_data(run):
+    trained = Trained.load(run)
+    source, _ = trained._source(None)
+    images = trained.samples(100, part="train")
+    assert images.shape == (100, 8, 8, 1)
+    everything = trained.samples(source.train.size, part="train")
+    assert len(everything) == source.train.size
+    step = source.train.size // 100
+    assert step > 1
+    assert (images == everything[::step][:100]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            ["--format", "saved_model", "--quantize", "int8"],
+            "`quantize` must only be given with format='tflite'",
+        ),
+        (
+            ["--format", "tflite", "--opset", "13"],
+            "`opset` must only be given with format='onnx'",
+        ),
+        (
+            ["--channels-first"],
+            "`channels_first` must only be given with format='onnx'",
+        ),
+        (["--quantize", "int4"], "`quantize` must be one of none, float16"),
+        (["--output-type", "int8"], "`output_type` must be float32 unless"),
+        (["--format", "onnx", "--opset", "99"], "`opset` must be an integer"),
+    ],
+)
+def test_refused(options, sentence, run, capsys, tmp_path):
+    path = tmp_path / ("net.onnx" if "99" in options else "net.tflite")
+    capsys.readouterr()
+    assert export(run, path, *options) == 2
+    assert sentence in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_mismatch_is_exit_code_1(run, capsys, tmp_path, monkeypatch):
+    tampered(monkeypatch, lambda shares: 1 - shares)
+    assert export(run, tmp_path / "net.tflite", "--quantize", "int8") == 1
+    assert "was not kept" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
