@@ -44,7 +44,7 @@ class Convert:
     attention: str = "eca"
     verify: bool = False
 
-    def __post_init__(self):
+    def _check(self):
         if self.output.suffix != ".keras":
             raise InputError(
                 f"`output` must end in .keras. Received: output={self.output}"
@@ -56,6 +56,7 @@ class Convert:
             )
 
     def run(self):
+        self._check()
         from eca_keras.weights import inspect_checkpoint
 
         path = self._file()
