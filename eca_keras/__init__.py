@@ -14,6 +14,7 @@ from eca_keras.version import __version__
 # costs. A name maps to the module that defines it; a module maps to itself.
 _LAZY = {
     "applications": "eca_keras.applications",
+    "weights": "eca_keras.weights",
     "load_checkpoint": "eca_keras.weights",
     "export_onnx": "eca_keras.export",
     "export_saved_model": "eca_keras.export",
@@ -34,6 +35,7 @@ __all__ = [
     "layers",
     "load_checkpoint",
     "profile",
+    "weights",
 ]
 
 

@@ -180,7 +180,7 @@ def test_export(converted, tmp_path, capsys):
     arguments = ["export", str(path), "--model", str(converted)]
     assert cli.main(arguments) == 0
     assert "passed" in capsys.readouterr().out
-    assert (tmp_path / "labels.txt").read_text().split() == list(NAMES)
+    assert (tmp_path / "model.labels.txt").read_text().split() == list(NAMES)
 
 
 @pytest.mark.parametrize("height_width", [(300, 260), (200, 340)])

@@ -151,10 +151,10 @@ def test_input_dtype(export, tmp_path):
 def test_labels(export, net, tmp_path):
     names = ["tench", "goldfish", "great white shark", "Kätzchen", "a b"]
     export(net, tmp_path, labels=names)
-    folder = tmp_path
+    path = tmp_path / "net.labels.txt"
     if export.name == "net":
-        folder = tmp_path / "net" / "assets.extra"
-    lines = (folder / "labels.txt").read_bytes().decode("utf-8")
+        path = tmp_path / "net" / "assets.extra" / "labels.txt"
+    lines = path.read_bytes().decode("utf-8")
     assert lines == "".join(f"{name}\n" for name in names)
 
 

@@ -26,7 +26,7 @@ def export(run, path, *options):
 def test_train_exports_onnx(run):
     graph = onnx.load(run / "model.onnx").graph
     assert [tensor.name for tensor in graph.input] == ["images"]
-    assert (run / "labels.txt").read_text().split() == list("0123456789")
+    assert (run / "model.labels.txt").read_text().split() == list("0123456789")
     assert not (run / "model.tflite").exists()
 
 

@@ -105,9 +105,14 @@ def export_model(trained, format, path, **options):
     if options.get("quantize") in ("dynamic", "int8"):
         counts["count"] = INTEGER_SAMPLES
     if options.get("quantize") == "int8":
-        options["representative"] = trained.samples(
-            REPRESENTATIVE_IMAGES, part="train"
-        )
+        images = trained.samples(REPRESENTATIVE_IMAGES, part="train")
+        if images is None:
+            raise InputError(
+                "`quantize='int8'` needs images to learn ranges from, and "
+                f"{trained.path} has no data of its own. Pass yours to "
+                "`eca_keras.export_tflite(..., representative=...)`"
+            )
+        options["representative"] = images
     return function(
         trained.model,
         path,

@@ -90,11 +90,13 @@ def check_suffix(path, suffix):
 
 
 def companions(path, labels):
-    """Returns the paths of the report, and of the labels if there are any."""
+    """Returns the paths of the report, and of the labels if there are any.
+
+    Both are named after the file: another model may be in the same folder.
+    """
     path = os.path.abspath(path)
-    folder = os.path.dirname(path)
-    names = [] if labels is None else [LABELS]
-    return [f"{path}.json", *(os.path.join(folder, name) for name in names)]
+    stem = os.path.splitext(path)[0]
+    return [f"{path}.json", *([] if labels is None else [f"{stem}.{LABELS}"])]
 
 
 def _shortened(value):

@@ -63,8 +63,8 @@ def export_onnx(
             compared, in the range of values that the model expects; `None`
             for generated ones. Real images prove more.
         labels: List of strings, the names of the outputs, which are written
-            to `labels.txt` in the folder of `path`, one per line; `None` for
-            none.
+            beside the file, one per line, for `model.onnx` to
+            `model.labels.txt`; `None` for none.
         tolerance: Positive number, the largest absolute difference that
             passes, times the largest output if that is more than 1.
         opset: Version of ONNX's operations, from 11 to 18.
