@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.errors import InputError
 from eca_keras.training import TrainConfig
+from eca_keras.training import loop
 from eca_keras.training import train
 from eca_keras.training.callbacks import SaveModels
 from eca_keras.training.trained import Trained
@@ -79,6 +81,23 @@ def test_predict(run, tmp_path):
     assert sorted(name for name, _ in ranking) == list("0123456789")
     with pytest.raises(InputError, match="no image file"):
         trained.predict(tmp_path / "b.png")
+
+
+def test_weight_decay_is_for_kernels_of_the_network():
+    preprocessing = Preprocessing(("a", "b"), 8, 1, 1.0)
+    config = TrainConfig(attention="se")
+    model = loop._compiled_model(config, preprocessing, steps=10)
+    decayed = {
+        variable.path
+        for variable in model.trainable_variables
+        if model.optimizer._use_weight_decay(variable)
+    }
+    assert decayed == {
+        variable.path
+        for variable in model.trainable_variables
+        if variable.path.endswith(("_conv/kernel", "predictions/kernel"))
+    }
+    assert len(decayed) == 20
 
 
 @pytest.mark.slow

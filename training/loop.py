@@ -1,6 +1,7 @@
 """Training from a `TrainConfig` to a folder of results."""
 
 import dataclasses
+import functools
 import json
 import math
 import pathlib
@@ -58,6 +59,12 @@ def train(config, verbose=1):
         channels=source.channels,
         crop_fraction=source.crop_fraction,
     )
+    shown = functools.partial(
+        evaluation_batches,
+        batch_size=config.batch_size,
+        image_size=preprocessing.image_size,
+        crop_fraction=preprocessing.crop_fraction,
+    )
     batches = training_batches(
         source.train,
         batch_size=config.batch_size,
@@ -67,31 +74,12 @@ def train(config, verbose=1):
     )
     steps = source.train.size // config.batch_size
     with strategy.scope():
-        model = build_classifier(
-            config.model,
-            preprocessing=preprocessing,
-            attention=config.attention,
-            kernel_size=config.kernel_size,
-        )
-        model.compile(
-            optimizer=_optimizer(config, steps), **compile_arguments(model)
-        )
+        model = _compiled_model(config, preprocessing, steps)
+    # Last of the checks: a refused run leaves nothing behind.
     output = new_folder(config.output, "output")
-    write_text(
-        output / "config.json",
-        json.dumps(dataclasses.asdict(config), indent=2) + "\n",
-    )
+    _write_json(output / "config.json", dataclasses.asdict(config))
     preprocessing.save(output)
-
-    def shown(split):
-        return evaluation_batches(
-            split,
-            batch_size=config.batch_size,
-            image_size=preprocessing.image_size,
-            crop_fraction=preprocessing.crop_fraction,
-        )
-
-    model.fit(
+    history = model.fit(
         batches,
         epochs=config.epochs,
         validation_data=shown(source.validation),
@@ -99,24 +87,55 @@ def train(config, verbose=1):
         shuffle=False,  # the data set does it
         verbose=verbose,
     )
-    _check_convergence(model.history.history["loss"], config)
+    _check_convergence(history.history["loss"], config)
     write_curves(output / "history.csv", output / "curves.png")
-    part = "validation" if source.test is None else "test"
     with strategy.scope():
         model.load_weights(output / "model.keras")
-    metrics = evaluate(model, shown(source.test or source.validation))
+    part = "validation" if source.test is None else "test"
     metrics = {
         "evaluated_on": part,
-        "images": (source.test or source.validation).size,
-        **metrics,
+        "images": getattr(source, part).size,
+        **evaluate(model, shown(getattr(source, part))),
         "model": config.model,
         "parameters": model.count_params(),
         "epochs": config.epochs,
         "replicas": strategy.num_replicas_in_sync,
         "seconds": round(time.monotonic() - started, 1),
     }
-    write_text(output / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    _write_json(output / "metrics.json", metrics)
     return metrics
+
+
+def _write_json(path, values):
+    write_text(path, json.dumps(values, indent=2) + "\n")
+
+
+def _compiled_model(config, preprocessing, steps):
+    model = build_classifier(
+        config.model,
+        preprocessing=preprocessing,
+        attention=config.attention,
+        kernel_size=config.kernel_size,
+    )
+    optimizer = _optimizer(config, steps)
+    optimizer.exclude_from_weight_decay(_not_decayed(model))
+    model.compile(optimizer=optimizer, **compile_arguments(model))
+    return model
+
+
+def _not_decayed(model):
+    """Returns all trainable variables but the kernels of the network.
+
+    The scales and offsets of BatchNormalization, the biases and the few
+    weights of attention are not what makes a network overfit.
+    """
+    kinds = (
+        keras.layers.Conv2D,
+        keras.layers.DepthwiseConv2D,
+        keras.layers.Dense,
+    )
+    decayed = {id(x.kernel) for x in model.layers if isinstance(x, kinds)}
+    return [v for v in model.trainable_variables if id(v) not in decayed]
 
 
 def _check_convergence(losses, config):
@@ -137,18 +156,12 @@ def _optimizer(config, steps):
         warmup_target=config.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-    optimizer = keras.optimizers.SGD(
+    return keras.optimizers.SGD(
         schedule,
         momentum=config.momentum,
         nesterov=config.momentum > 0,
         weight_decay=config.weight_decay or None,
     )
-    # The scales and offsets of BatchNormalization, the biases and the few
-    # weights of ECA are not what makes a network overfit.
-    optimizer.exclude_from_weight_decay(
-        var_names=["gamma", "beta", "bias", "_eca/"]
-    )
-    return optimizer
 
 
 def _callbacks(output):

@@ -61,8 +61,12 @@ class Train(TrainConfig):
 
         fields = {f.name for f in dataclasses.fields(TrainConfig)}
         config = TrainConfig(**{name: getattr(self, name) for name in fields})
+        # Before the training, not after it.
         if "tflite" in config.export:
             require("export", "The export to TFLite", "ai_edge_litert")
+        if "onnx" in config.export:
+            modules = ("tf2onnx", "onnx", "onnxruntime")
+            require("export", "The export to ONNX", *modules)
         # A bar that redraws itself is for a terminal, lines are for a log.
         metrics = train(config, verbose=1 if sys.stdout.isatty() else 2)
         print(
