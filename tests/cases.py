@@ -142,6 +142,18 @@ NETWORKS = {
     "ECAMobileNetV2": (applications.ECAMobileNetV2, {"alpha": 0.35}, 32),
 }
 
+# One network for each kind of stem, shortcut and convolution of the zoo, at
+# full width.
+ZOO = {
+    name: (getattr(applications, name), {}, 64)
+    for name in (
+        "ECAResNet18",
+        "ECAResNet26T",
+        "ECAResNet50D",
+        "ECAResNetLight",
+        "ECAResNeXt26T",
+    )
+}
 
 # Two gates halve a map twice: without it all images would look the same.
 GAINS = {"cbam": 1.3, "eca_spatial": 1.3}
@@ -149,7 +161,7 @@ GAINS = {"cbam": 1.3, "eca_spatial": 1.3}
 
 def network(name, attention):
     """A network in the current data format that tells images apart."""
-    builder, arguments, size = NETWORKS[name]
+    builder, arguments, size = {**NETWORKS, **ZOO}[name]
     image = to_format(
         np.empty((1, size, size, 3)), keras.config.image_data_format()
     )
@@ -166,7 +178,7 @@ def network(name, attention):
 
 def images(name):
     """Two channels_last images for a network."""
-    size = NETWORKS[name][2]
+    size = {**NETWORKS, **ZOO}[name][2]
     return make_map((2, size, size, 3)).astype("float32")
 
 

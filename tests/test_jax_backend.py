@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from cases import CASES
 from cases import NETWORKS
+from cases import ZOO
 from cases import images
 from cases import network
 
@@ -57,15 +58,16 @@ def test_layers_equal_numpy():
     keras.backend.backend() != "tensorflow",
     reason="the logits to compare with are TensorFlow's",
 )
-@pytest.mark.parametrize("model", NETWORKS)
+@pytest.mark.parametrize("model", [*NETWORKS, *ZOO])
 def test_networks_equal_tensorflow(model, tmp_path):
+    names = ["eca"] if model in ZOO else list(CASES)
     logits = {
         f"{model}/{name}": np.asarray(network(model, name)(images(model)))
-        for name in CASES
+        for name in names
     }
     np.savez(tmp_path / "logits.npz", **logits)
     checks = run_checks("networks", tmp_path / "logits.npz")
-    assert len(checks) == len(CASES) * 2  # data formats
+    assert len(checks) == len(names) * 2  # data formats
     for check in checks:
         # On TensorFlow, float32 and float64 differ by up to 4e-6 of the
         # largest logit, and the two images by more than 5e-2.
