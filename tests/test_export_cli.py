@@ -10,6 +10,8 @@ from export_models import tampered
 from eca_keras import cli
 from eca_keras.training.trained import Trained
 
+pytestmark = pytest.mark.slow  # trains and converts
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):

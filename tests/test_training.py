@@ -174,6 +174,7 @@ def test_config_is_checked(changes, sentence):
         TrainConfig(**changes)
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_is_no_result(tmp_path):
     output = tmp_path / "run"
     config = TrainConfig(**QUICK, learning_rate=1e30, output=str(output))
