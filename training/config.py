@@ -100,4 +100,9 @@ class TrainConfig:
 
 AUGMENTATIONS = (None, "none", "shift", "shift-flip", "crop-flip")
 STRATEGIES = ("auto", "one-device", "mirrored")
-EXPORTS = ("saved_model", "tflite", "onnx")
+# Formats, and what the result of each is called in the folder of a run.
+EXPORTS = {
+    "saved_model": "saved_model",
+    "tflite": "model.tflite",
+    "onnx": "model.onnx",
+}

@@ -7,6 +7,7 @@ import typing
 import tyro
 
 from eca_keras.errors import InputError
+from eca_keras.training.config import EXPORTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +38,9 @@ class Export:
     channels_first: bool = False
 
     def _check(self):
-        if self.format not in FORMATS:
+        if self.format not in EXPORTS:
             raise InputError(
-                f"`format` must be one of {', '.join(FORMATS)}. "
+                f"`format` must be one of {', '.join(EXPORTS)}. "
                 f"Received: format={self.format!r}"
             )
         for format, names in OPTIONS.items():
@@ -64,13 +65,6 @@ class Export:
         print(export_model(trained, self.format, self.output, **given))
 
 
-# Formats, and what `eca-keras train` calls the result.
-FORMATS = {
-    "saved_model": "saved_model",
-    "tflite": "model.tflite",
-    "onnx": "model.onnx",
-}
-
 # Options that only one format has.
 OPTIONS = {
     "tflite": ("quantize", "input_type", "output_type"),
@@ -87,7 +81,7 @@ def export_model(trained, format, path, **options):
 
     Args:
         trained: `training.trained.Trained`.
-        format: One of `FORMATS`.
+        format: One of `EXPORTS`.
         path: Where to write.
         **options: Further arguments of the format's function.
 

@@ -10,6 +10,7 @@ import typeguard
 
 from eca_keras.errors import InputError
 from eca_keras.errors import require
+from eca_keras.training.config import EXPORTS
 from eca_keras.training.config import TrainConfig
 
 
@@ -54,7 +55,6 @@ class Train(TrainConfig):
         return cls(**values, config=path)
 
     def run(self):
-        from eca_keras.commands.export import FORMATS
         from eca_keras.commands.export import export_model
         from eca_keras.training import train
         from eca_keras.training.trained import Trained
@@ -78,5 +78,5 @@ class Train(TrainConfig):
         if config.export:
             trained = Trained.load(config.output)
             for name in config.export:
-                path = trained.folder / FORMATS[name]
+                path = trained.folder / EXPORTS[name]
                 print(export_model(trained, name, path))
