@@ -61,8 +61,10 @@ def test_report(export, net, tmp_path):
     else:
         assert name == f"{export.name}.json"
         assert files.keys() == {export.name}
-        assert 0 < report.seconds < 1
+        assert report.threads == 1
         assert written["ops"]["MUL" if "tflite" in name else "Mul"] >= 1
+    assert 0 < report.seconds < 1
+    assert "latency" in str(report)
     assert written["path"] == export.name
     assert written["largest_difference"] == report.largest_difference
     assert written["passed"] is True

@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import onnx
 import pytest
+import tensorflow as tf
 from ai_edge_litert import interpreter
 from export_models import tampered
 
@@ -55,6 +57,33 @@ def test_onnx_options(run, tmp_path):
     assert [dim.dim_value for dim in dims[1:]] == [1, 8, 8]
 
 
+def test_served_pictures(run, capsys, tmp_path):
+    options = ["--format", "saved_model", "--serving-version", "2"]
+    path = tmp_path / "served"
+    assert export(run, path, *options, "--with-preprocessing") == 0
+    assert "classify_pixels" in capsys.readouterr().out
+    loaded = tf.saved_model.load(path / "2")
+    pixels = np.full((1, 30, 20, 3), 40, "uint8")
+    pixels[:, 8:22, 9:12] = 200
+    answer = loaded.signatures["classify_pixels"](pixels=tf.constant(pixels))
+    file = tmp_path / "one.png"
+    file.write_bytes(tf.io.encode_png(pixels[0]).numpy())
+    expected = Trained.load(run).predict(file)[:5]
+    names = [name.decode() for name in answer["labels"].numpy()[0]]
+    assert names == [name for name, _ in expected]
+    np.testing.assert_allclose(
+        answer["probabilities"][0], [x for _, x in expected], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(("given", "size"), [("0", -1), ("3", 3)])
+def test_batch_size(given, size, run, tmp_path):
+    path = tmp_path / "net.tflite"
+    assert export(run, path, "--batch-size", given) == 0
+    details = interpreter.Interpreter(str(path)).get_input_details()[0]
+    assert details["shape_signature"][0] == size
+
+
 def test_samples_are_spread_over_the_data(run):
     trained = Trained.load(run)
     source, _ = trained._source(None)
@@ -81,6 +110,14 @@ def test_samples_are_spread_over_the_data(run):
         (
             ["--channels-first"],
             "`channels_first` must only be given with format='onnx'",
+        ),
+        (
+            ["--with-preprocessing"],
+            "`with_preprocessing` must only be given with format='saved_model'",
+        ),
+        (
+            ["--format", "saved_model", "--batch-size", "0"],
+            "`batch_size` must only be given with format='tflite' or 'onnx'",
         ),
         (["--quantize", "int4"], "`quantize` must be one of none, float16"),
         (["--output-type", "int8"], "`output_type` must be float32 unless"),

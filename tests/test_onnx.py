@@ -58,6 +58,20 @@ def test_names_and_shapes(net, tmp_path):
         np.testing.assert_allclose(answers(path, images), expected, atol=1e-5)
 
 
+def test_fixed_batch(net, tmp_path):
+    path = tmp_path / "net.onnx"
+    report = eca_keras.export_onnx(net, path, batch_size=3)
+    assert report.samples == 8  # 3 does not divide it
+    assert report.batch_size == 3
+    graph = onnx.load(path).graph
+    assert shapes(graph.input) == {"images": [3, 16, 16, 3]}
+    assert shapes(graph.output) == {"outputs": [3, 5]}
+    images = np.random.default_rng(1).normal(size=(3, 16, 16, 3))
+    images = images.astype("float32")
+    expected = np.asarray(net(images, training=False))
+    np.testing.assert_allclose(answers(path, images), expected, atol=1e-5)
+
+
 def test_channels_first_input(net, tmp_path):
     path = tmp_path / "net.onnx"
     report = eca_keras.export_onnx(net, path, channels_first=True)
@@ -115,6 +129,7 @@ def test_half_precision_is_rebuilt_in_float32(tmp_path):
         ({"opset": 10}, "`opset` must be an integer from 11 to 18"),
         ({"opset": 19}, "`opset` must be an integer from 11 to 18"),
         ({"opset": 17.0}, "`opset` must be an integer"),
+        ({"batch_size": 0}, "`batch_size` must be a positive integer or None"),
         ({"tolerance": 0}, "`tolerance` must be a positive"),
     ],
 )

@@ -23,9 +23,15 @@ class Export:
             'int8' (integers throughout, with the ranges of training images).
         input_type: For int8: 'float32', 'int8' or 'uint8'.
         output_type: For int8: 'float32', 'int8' or 'uint8'.
+        batch_size: For tflite and onnx: images that the file takes at once, 0
+            for any number; by default 1 for tflite and any for onnx.
         opset: For onnx: version of its operations, 11 to 18.
         channels_first: For onnx: take images of shape (batch, channels,
             height, width).
+        with_preprocessing: For saved_model: also take image files and pixels
+            of any size, and answer with labels.
+        serving_version: For saved_model: write to the folder of this number
+            in OUTPUT, as TensorFlow Serving expects it.
     """
 
     output: typing.Annotated[pathlib.Path, tyro.conf.Positional]
@@ -34,8 +40,11 @@ class Export:
     quantize: str | None = None
     input_type: str | None = None
     output_type: str | None = None
+    batch_size: int | None = None
     opset: int | None = None
     channels_first: bool = False
+    with_preprocessing: bool = False
+    serving_version: int | None = None
 
     def _check(self):
         if self.format not in EXPORTS:
@@ -43,32 +52,45 @@ class Export:
                 f"`format` must be one of {', '.join(EXPORTS)}. "
                 f"Received: format={self.format!r}"
             )
-        for format, names in OPTIONS.items():
-            for name in names:
-                value = getattr(self, name)
-                if value and format != self.format:
-                    raise InputError(
-                        f"`{name}` must only be given with format={format!r}. "
-                        f"Received: {name}={value!r}, format={self.format!r}"
-                    )
+        for name in self._given():
+            formats = OPTIONS[name]
+            if self.format not in formats:
+                raise InputError(
+                    f"`{name}` must only be given with format="
+                    f"{' or '.join(map(repr, formats))}. Received: "
+                    f"{name}={getattr(self, name)!r}, format={self.format!r}"
+                )
+
+    def _given(self):
+        """The names and values of the options that only some formats have."""
+        values = {name: getattr(self, name) for name in OPTIONS}
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None and value is not False
+        }
 
     def run(self):
         self._check()
         from eca_keras.training.trained import Trained
 
-        given = {
-            name: value
-            for name in OPTIONS.get(self.format, ())
-            if (value := getattr(self, name))
-        }
+        given = self._given()
+        if given.get("batch_size") == 0:
+            given["batch_size"] = None
         trained = Trained.load(self.model)
         print(export_model(trained, self.format, self.output, **given))
 
 
-# Options that only one format has.
+# Options that only some formats have, and which.
 OPTIONS = {
-    "tflite": ("quantize", "input_type", "output_type"),
-    "onnx": ("opset", "channels_first"),
+    "quantize": ("tflite",),
+    "input_type": ("tflite",),
+    "output_type": ("tflite",),
+    "batch_size": ("tflite", "onnx"),
+    "opset": ("onnx",),
+    "channels_first": ("onnx",),
+    "with_preprocessing": ("saved_model",),
+    "serving_version": ("saved_model",),
 }
 
 # Images to compare integers on: their agreement is a share, not a bound.
@@ -107,6 +129,11 @@ def export_model(trained, format, path, **options):
                 "`eca_keras.export_tflite(..., representative=...)`"
             )
         options["representative"] = images
+    if options.pop("with_preprocessing", False):
+        # The model of a `Trained` normalises by itself.
+        options["preprocessing"] = dataclasses.replace(
+            trained.preprocessing, mean=None, std=None
+        )
     return function(
         trained.model,
         path,

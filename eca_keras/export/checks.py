@@ -54,6 +54,16 @@ def check_tolerance(tolerance):
         )
 
 
+def check_batch_size(batch_size):
+    if batch_size is not None and (
+        not checks.is_int(batch_size) or batch_size < 1
+    ):
+        raise InputError(
+            "`batch_size` must be a positive integer or None. "
+            f"Received: batch_size={batch_size!r}"
+        )
+
+
 def check_labels(labels, model):
     """Checks that there is one line of text for each output."""
     if labels is None:

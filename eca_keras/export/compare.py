@@ -60,8 +60,10 @@ class Report:
             by the mean difference and the top-1 agreement.
         least_agreement: The top-1 agreement that an integer file needs.
         seconds: Median time in which the file answers a batch of
-            `batch_size` on one thread; `None` where this is not measured.
+            `batch_size`.
         batch_size: Samples in that batch.
+        threads: Threads that take part in that; `None` for as many as
+            TensorFlow has, which a process cannot change later.
         ops: Names of the operations in the file, in their order; empty where
             the format does not tell.
         notes: Sentences about what else there is to know.
@@ -82,6 +84,7 @@ class Report:
     least_agreement: float = 0.0
     seconds: float | None = None
     batch_size: int = 1
+    threads: int | None = 1
     ops: tuple = ()
     notes: tuple = ()
 
@@ -141,7 +144,10 @@ class Report:
             ("top-1 agreement", agreement),
         ]
         if self.seconds is not None:
-            batch = f"batch of {self.batch_size}, one thread"
+            threads = "TensorFlow's threads"
+            if self.threads is not None:
+                threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
+            batch = f"batch of {self.batch_size}, {threads}"
             rows.append(("latency", f"{1e3 * self.seconds:.2f} ms ({batch})"))
         if self.ops:
             counts = collections.Counter(self.ops).most_common()

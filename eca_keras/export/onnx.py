@@ -40,6 +40,7 @@ def export_onnx(
     samples=None,
     labels=None,
     tolerance=1e-5,
+    batch_size=None,
     opset=OPSET,
     channels_first=False,
     overwrite=True,
@@ -47,7 +48,7 @@ def export_onnx(
 ):
     """Writes an ONNX file and checks that it answers what the model answers.
 
-    The file maps `images`, of any batch size, to `outputs`. It has passed the
+    The file maps `images` to `outputs`. It has passed the
     checker of ONNX, and ONNX Runtime has computed what is compared. A model
     that computes in half precision is rebuilt in float32 first, with the same
     weights, and the file is compared with that. The report is written beside
@@ -67,6 +68,7 @@ def export_onnx(
             `model.labels.txt`; `None` for none.
         tolerance: Positive number, the largest absolute difference that
             passes, times the largest output if that is more than 1.
+        batch_size: Positive integer, or `None` for any.
         opset: Version of ONNX's operations, from 11 to 18.
         channels_first: Whether the file takes images of shape
             `(batch, channels, height, width)`. The samples are the model's.
@@ -90,6 +92,7 @@ def export_onnx(
     checks.check_tolerance(tolerance)
     checks.check_labels(labels, model)
     checks.check_suffix(path, ".onnx")
+    checks.check_batch_size(batch_size)
     _check_opset(opset)
     _check_channels_first(channels_first, image.shape)
     checks.check_data_format(model, "ONNX")
@@ -100,17 +103,22 @@ def export_onnx(
     ) as (file, report_file, *label_files):
         for label_file in label_files:
             checks.write_labels(label_file, labels)
-        graph = _convert(model, file, image.shape, opset, channels_first)
+        graph = _convert(
+            model, file, (batch_size, *image.shape[1:]), opset, channels_first
+        )
         run = _runner(file, channels_first)
         report = compare(
             keras_outputs(model, samples),
-            runtime_outputs(run, samples, min(len(samples), MAX_BATCH)),
+            runtime_outputs(
+                run, samples, batch_size or min(len(samples), MAX_BATCH)
+            ),
             allow_constant=allow_constant,
             path=os.path.abspath(path),
             format=f"ONNX file (opset {opset})",
             size=os.path.getsize(file),
             tolerance=tolerance,
-            seconds=latency(run, samples, 1),
+            seconds=latency(run, samples, batch_size or 1),
+            batch_size=batch_size or 1,
             ops=tuple(node.op_type for node in graph.node),
             notes=notes,
         )
@@ -155,8 +163,11 @@ def _convert(model, file, shape, opset, channels_first):
         )
     _check_operations(proto.graph, opset)
     for tensor in (*proto.graph.input, *proto.graph.output):
-        # tf2onnx counts these names up.
-        tensor.type.tensor_type.shape.dim[0].dim_param = BATCH
+        size = tensor.type.tensor_type.shape.dim[0]
+        if shape[0] is None:
+            size.dim_param = BATCH  # tf2onnx counts these names up
+        else:
+            size.dim_value = shape[0]
     onnx.checker.check_model(proto, full_check=True)
     with open(file, "wb") as stream:
         stream.write(proto.SerializeToString())

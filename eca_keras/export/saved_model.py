@@ -6,15 +6,19 @@ import os
 import keras
 
 from eca_keras.atomic import staged_folder
+from eca_keras.errors import InputError
 from eca_keras.export import checks
+from eca_keras.export import pictures
 from eca_keras.export import samples as sampling
 from eca_keras.export.backend import tf
 from eca_keras.export.compare import MAX_BATCH
 from eca_keras.export.compare import call
 from eca_keras.export.compare import compare
 from eca_keras.export.compare import keras_outputs
+from eca_keras.export.compare import latency
 from eca_keras.export.compare import runtime_outputs
 from eca_keras.export.quiet import quiet
+from eca_keras.layers import checks as value_checks
 
 # Keras counts its names up (`keras_tensor_7`), so that they would change with
 # what else the process has built. These do not.
@@ -45,14 +49,29 @@ def export_saved_model(
     samples=None,
     labels=None,
     tolerance=1e-5,
+    preprocessing=None,
+    serving_version=None,
     overwrite=True,
     allow_constant=False,
 ):
     """Writes a SavedModel and checks that it answers what the model answers.
 
     The folder needs neither this library nor Keras to be loaded. Its serving
-    signature maps `images`, of any batch size, to `outputs`. The report is
-    written into it, as `assets.extra/report.json`.
+    signature `serving_default` maps `images`, of any batch size, to
+    `outputs`. The report is written into it, as `assets.extra/report.json`.
+
+    With `preprocessing` there are two more signatures, for any batch size,
+    whose pixels are those that `eca-keras predict` gives the model. Each
+    answers with `labels`, strings, and `probabilities`, float32, both of
+    shape `(batch, 5)`, the likeliest class first, or `(batch, classes)` for
+    fewer classes than 5:
+
+    - `classify` takes `image_bytes`, strings of shape `(batch,)`: the
+      contents of JPEG, PNG, BMP or GIF files, of any sizes. TensorFlow
+      Serving's JSON has them as `{"b64": "..."}`. One file that cannot be
+      decoded fails the batch.
+    - `classify_pixels` takes `pixels`, uint8 RGB of shape
+      `(batch, height, width, 3)`, of any height and width.
 
     Args:
         model: A built `keras.Model` with one input and one output.
@@ -67,6 +86,14 @@ def export_saved_model(
             for none.
         tolerance: Positive number, the largest absolute difference that
             passes, times the largest output if that is more than 1.
+        preprocessing: `Preprocessing`: what pictures go through before the
+            model, and the labels of its outputs, which must be
+            probabilities; `None` for a SavedModel that takes tensors only.
+            With its `mean` and `std` the signatures normalise; without, the
+            model takes values in [0, 255].
+        serving_version: Positive integer: the SavedModel goes to the folder
+            of this name in `path`, as TensorFlow Serving has the versions of
+            a model; `None` for `path` itself.
         overwrite: Whether an earlier export at `path` may be replaced.
         allow_constant: Whether a model may pass whose outputs hardly vary
             over the samples, as a freshly initialised one's: then the
@@ -84,45 +111,74 @@ def export_saved_model(
     """
     image = checks.model_input(model)
     checks.check_tolerance(tolerance)
+    if preprocessing is not None:
+        labels = pictures.check(preprocessing, labels, model)
     checks.check_labels(labels, model)
+    path = _version_folder(path, serving_version)
     samples = sampling.resolve(samples, model, tuple(image.shape[1:]))
     with staged_folder(
         path, is_ours=tf.saved_model.contains_saved_model, overwrite=overwrite
     ) as folder:
-        write(model, folder, image.shape)
+        expected = keras_outputs(model, samples)
+        more = []
+        if preprocessing is not None:
+            pictures.check_probabilities(expected)
+            more = pictures.signatures(model, preprocessing)
+        write(model, folder, image.shape, more)
         extra = os.path.join(folder, EXTRA)
         os.makedirs(extra)
         if labels is not None:
             checks.write_labels(os.path.join(extra, checks.LABELS), labels)
         # The signature does not keep the model that it belongs to alive.
         loaded = tf.saved_model.load(folder)
-        serve = loaded.signatures["serving_default"]
+        run = _runner(loaded)
         report = compare(
-            keras_outputs(model, samples),
-            runtime_outputs(
-                lambda batch: serve(**{INPUT_NAME: tf.constant(batch)})[
-                    OUTPUT_NAME
-                ].numpy(),
-                samples,
-                min(len(samples), MAX_BATCH),
-            ),
+            expected,
+            runtime_outputs(run, samples, min(len(samples), MAX_BATCH)),
             allow_constant=allow_constant,
             path=os.path.abspath(path),
             format="SavedModel",
             size=_size(folder),
             tolerance=tolerance,
+            seconds=latency(run, samples, 1),
+            threads=None,
         )
+        if preprocessing is not None:
+            report = pictures.compared(loaded, model, preprocessing, report)
         report.write(os.path.join(extra, REPORT))
     return report
 
 
-def write(model, folder, shape):
-    """Writes a SavedModel with one signature.
+def _version_folder(path, version):
+    if version is None:
+        return path
+    if not value_checks.is_int(version) or version < 1:
+        raise InputError(
+            "`serving_version` must be a positive integer or None. "
+            f"Received: serving_version={version!r}"
+        )
+    return os.path.join(path, str(version))
+
+
+def _runner(loaded):
+    """Returns a function from a batch to what the SavedModel answers."""
+    serve = loaded.signatures["serving_default"]
+
+    def run(batch):
+        answer = serve(**{INPUT_NAME: tf.constant(batch)})
+        return answer[OUTPUT_NAME].numpy()
+
+    return run
+
+
+def write(model, folder, shape, more=()):
+    """Writes a SavedModel.
 
     Args:
         model: A model with one input and one output.
         folder: Path, must not exist.
         shape: Shape of the input with the batch; `None` stands for any size.
+        more: `pictures.Signature`s besides the one for tensors.
 
     Raises:
         OSError: if TensorFlow cannot write the files.
@@ -140,6 +196,12 @@ def write(model, folder, shape):
             tf.TensorSpec(shape, model.inputs[0].dtype, name=INPUT_NAME)
         ],
     )
+    for signature in more:
+        archive.add_endpoint(
+            signature.name,
+            signature.function,
+            input_signature=[signature.spec],
+        )
     try:
         with quiet():
             archive.write_out(folder, verbose=False)

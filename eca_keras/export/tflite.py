@@ -110,7 +110,7 @@ def export_tflite(
     checks.check_tolerance(tolerance)
     checks.check_labels(labels, model)
     checks.check_suffix(path, ".tflite")
-    _check_batch_size(batch_size)
+    checks.check_batch_size(batch_size)
     checks.check_data_format(model, "TFLite")
     shape = _sample_shape(image.shape[1:], input_shape)
     samples = sampling.resolve(samples, model, shape, kind.samples)
@@ -182,16 +182,6 @@ def _runner(interpreter, file):
         return quantization.from_file(outputs, answered)
 
     return answer
-
-
-def _check_batch_size(batch_size):
-    if batch_size is not None and (
-        not value_checks.is_int(batch_size) or batch_size < 1
-    ):
-        raise InputError(
-            "`batch_size` must be a positive integer or None. "
-            f"Received: batch_size={batch_size!r}"
-        )
 
 
 def _sample_shape(shape, input_shape):
