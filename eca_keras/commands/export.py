@@ -129,7 +129,7 @@ def export_model(trained, format, path, **options):
                 "`eca_keras.export_tflite(..., representative=...)`"
             )
         options["representative"] = images
-    if options.pop("with_preprocessing", False):
+    if options.pop("with_preprocessing", format != "saved_model"):
         # The model of a `Trained` normalises by itself.
         options["preprocessing"] = dataclasses.replace(
             trained.preprocessing, mean=None, std=None

@@ -114,7 +114,12 @@ def _shortened(value):
     return text if len(text) < 200 else f"{text[:200]}... ({len(value)})"
 
 
-def write_labels(path, labels):
-    """Writes one label per line, in the order of the outputs, as UTF-8."""
+def write_text(path, text):
     with open(path, "w", encoding="utf-8", newline="\n") as file:
-        file.writelines(f"{label}\n" for label in labels)
+        file.write(text)
+
+
+def write_labels(files, labels):
+    """Writes one label per line, in the order of the outputs, as UTF-8."""
+    for file in files:  # one or, without labels, none
+        write_text(file, "".join(f"{label}\n" for label in labels))

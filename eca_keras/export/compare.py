@@ -67,6 +67,8 @@ class Report:
         ops: Names of the operations in the file, in their order; empty where
             the format does not tell.
         notes: Sentences about what else there is to know.
+        preprocessing: The fields of the `Preprocessing` that was given, for
+            programs that read the JSON beside a file; `None` without.
     """
 
     path: str
@@ -87,6 +89,7 @@ class Report:
     threads: int | None = 1
     ops: tuple = ()
     notes: tuple = ()
+    preprocessing: dict | None = None
 
     @property
     def allowed(self):

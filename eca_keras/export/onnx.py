@@ -11,6 +11,7 @@ from eca_keras.atomic import staged_files
 from eca_keras.errors import InputError
 from eca_keras.errors import require
 from eca_keras.export import checks
+from eca_keras.export import metadata
 from eca_keras.export import precision
 from eca_keras.export import samples as sampling
 from eca_keras.export.backend import freeze
@@ -39,6 +40,7 @@ def export_onnx(
     *,
     samples=None,
     labels=None,
+    preprocessing=None,
     tolerance=1e-5,
     batch_size=None,
     opset=OPSET,
@@ -64,8 +66,12 @@ def export_onnx(
             compared, in the range of values that the model expects; `None`
             for generated ones. Real images prove more.
         labels: List of strings, the names of the outputs, which are written
-            beside the file, one per line, for `model.onnx` to
-            `model.labels.txt`; `None` for none.
+            into the file, and beside it, one per line, for `model.onnx` to
+            `model.labels.txt`; `None` for those of `preprocessing`.
+        preprocessing: `Preprocessing`: what pictures go through before the
+            model, and its labels, which are written into the file, see
+            `eca_keras.export.metadata`; `None` for none. With its `mean` and
+            `std` they normalise; without, the model takes values in [0, 255].
         tolerance: Positive number, the largest absolute difference that
             passes, times the largest output if that is more than 1.
         batch_size: Positive integer, or `None` for any.
@@ -90,6 +96,7 @@ def export_onnx(
     require("export", "`export_onnx`", "tf2onnx", "onnx", "onnxruntime")
     image = checks.model_input(model)
     checks.check_tolerance(tolerance)
+    labels = metadata.check(preprocessing, labels, model)
     checks.check_labels(labels, model)
     checks.check_suffix(path, ".onnx")
     checks.check_batch_size(batch_size)
@@ -101,11 +108,13 @@ def export_onnx(
     with staged_files(
         path, *checks.companions(path, labels), overwrite=overwrite
     ) as (file, report_file, *label_files):
-        for label_file in label_files:
-            checks.write_labels(label_file, labels)
-        graph = _convert(
-            model, file, (batch_size, *image.shape[1:]), opset, channels_first
+        checks.write_labels(label_files, labels)
+        proto = _convert(
+            model, (batch_size, *image.shape[1:]), opset, channels_first
         )
+        metadata.add_properties(proto, preprocessing, labels)
+        with open(file, "wb") as stream:
+            stream.write(proto.SerializeToString())
         run = _runner(file, channels_first)
         report = compare(
             keras_outputs(model, samples),
@@ -119,8 +128,9 @@ def export_onnx(
             tolerance=tolerance,
             seconds=latency(run, samples, batch_size or 1),
             batch_size=batch_size or 1,
-            ops=tuple(node.op_type for node in graph.node),
+            ops=tuple(node.op_type for node in proto.graph.node),
             notes=notes,
+            preprocessing=metadata.fields(preprocessing),
         )
         report.write(report_file)
     return report
@@ -144,8 +154,8 @@ def _check_channels_first(channels_first, shape):
         )
 
 
-def _convert(model, file, shape, opset, channels_first):
-    """Writes the file and returns its graph."""
+def _convert(model, shape, opset, channels_first):
+    """Returns the content of the file, checked."""
     import onnx
 
     with quiet(), _silent("tf2onnx"), warnings.catch_warnings():
@@ -169,9 +179,7 @@ def _convert(model, file, shape, opset, channels_first):
         else:
             size.dim_value = shape[0]
     onnx.checker.check_model(proto, full_check=True)
-    with open(file, "wb") as stream:
-        stream.write(proto.SerializeToString())
-    return proto.graph
+    return proto
 
 
 def _frozen(model, shape):

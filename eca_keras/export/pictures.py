@@ -6,7 +6,6 @@ import functools
 import keras
 import numpy as np
 
-from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.errors import InputError
 from eca_keras.export import samples as sampling
 from eca_keras.export.backend import tf
@@ -38,39 +37,6 @@ class Signature:
     name: str
     spec: object
     function: object
-
-
-def check(preprocessing, labels, model):
-    """Returns the labels to use, after checking that all three fit."""
-    if not isinstance(preprocessing, Preprocessing):
-        raise InputError(
-            "`preprocessing` must be an eca_keras Preprocessing or None. "
-            f"Received: preprocessing={preprocessing!r}"
-        )
-    size, channels = preprocessing.image_size, preprocessing.channels
-    shape, classes = model.inputs[0].shape[1:], model.outputs[0].shape[1:]
-    fits = len(shape) == 3 and all(
-        n in (None, m)
-        for n, m in zip(shape, (size, size, channels), strict=True)
-    )
-    if not fits or channels not in (1, 3):
-        raise InputError(
-            "`preprocessing` must make what the model takes, grey or colour "
-            f"images. Received: {size} x {size} x {channels} for a model for "
-            f"{tuple(shape)}"
-        )
-    if tuple(classes) != (len(preprocessing.labels),):
-        raise InputError(
-            "`preprocessing` must have one label per output of the model. "
-            f"Received: {len(preprocessing.labels)} labels for outputs of "
-            f"shape {tuple(classes)}"
-        )
-    if labels is not None and tuple(labels) != preprocessing.labels:
-        raise InputError(
-            "`labels` must be None or those of `preprocessing`. Received: "
-            "other labels"
-        )
-    return list(preprocessing.labels)
 
 
 def check_probabilities(outputs):

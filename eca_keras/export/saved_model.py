@@ -8,6 +8,7 @@ import keras
 from eca_keras.atomic import staged_folder
 from eca_keras.errors import InputError
 from eca_keras.export import checks
+from eca_keras.export import metadata
 from eca_keras.export import pictures
 from eca_keras.export import samples as sampling
 from eca_keras.export.backend import tf
@@ -90,7 +91,8 @@ def export_saved_model(
             model, and the labels of its outputs, which must be
             probabilities; `None` for a SavedModel that takes tensors only.
             With its `mean` and `std` the signatures normalise; without, the
-            model takes values in [0, 255].
+            model takes values in [0, 255]. It is also written to
+            `assets.extra/preprocessing.json`.
         serving_version: Positive integer: the SavedModel goes to the folder
             of this name in `path`, as TensorFlow Serving has the versions of
             a model; `None` for `path` itself.
@@ -111,8 +113,7 @@ def export_saved_model(
     """
     image = checks.model_input(model)
     checks.check_tolerance(tolerance)
-    if preprocessing is not None:
-        labels = pictures.check(preprocessing, labels, model)
+    labels = metadata.check(preprocessing, labels, model)
     checks.check_labels(labels, model)
     path = _version_folder(path, serving_version)
     samples = sampling.resolve(samples, model, tuple(image.shape[1:]))
@@ -127,8 +128,8 @@ def export_saved_model(
         write(model, folder, image.shape, more)
         extra = os.path.join(folder, EXTRA)
         os.makedirs(extra)
-        if labels is not None:
-            checks.write_labels(os.path.join(extra, checks.LABELS), labels)
+        for name, text in metadata.texts(preprocessing, labels).items():
+            checks.write_text(os.path.join(extra, name), text)
         # The signature does not keep the model that it belongs to alive.
         loaded = tf.saved_model.load(folder)
         run = _runner(loaded)
@@ -142,6 +143,7 @@ def export_saved_model(
             tolerance=tolerance,
             seconds=latency(run, samples, 1),
             threads=None,
+            preprocessing=metadata.fields(preprocessing),
         )
         if preprocessing is not None:
             report = pictures.compared(loaded, model, preprocessing, report)

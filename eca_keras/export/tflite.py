@@ -9,6 +9,7 @@ import numpy as np
 from eca_keras.atomic import staged_files
 from eca_keras.errors import InputError
 from eca_keras.export import checks
+from eca_keras.export import metadata
 from eca_keras.export import precision
 from eca_keras.export import quantization
 from eca_keras.export import samples as sampling
@@ -31,6 +32,7 @@ def export_tflite(
     *,
     samples=None,
     labels=None,
+    preprocessing=None,
     tolerance=None,
     overwrite=True,
     batch_size=1,
@@ -59,8 +61,12 @@ def export_tflite(
             compared, in the range of values that the model expects; `None`
             for generated ones. Real images prove more.
         labels: List of strings, the names of the outputs, which are written
-            beside the file, one per line, for `model.tflite` to
-            `model.labels.txt`; `None` for none.
+            into the file, and beside it, one per line, for `model.tflite` to
+            `model.labels.txt`; `None` for those of `preprocessing`.
+        preprocessing: `Preprocessing`: what pictures go through before the
+            model, and its labels, which are written into the file, see
+            `eca_keras.export.metadata`; `None` for none. With its `mean` and
+            `std` they normalise; without, the model takes values in [0, 255].
         tolerance: Positive number, the largest absolute difference that
             passes, times the largest output if that is more than 1; for
             `"dynamic"` and `"int8"` the mean absolute difference, as a share
@@ -108,6 +114,7 @@ def export_tflite(
     kind = quantization.KINDS[quantize]
     tolerance = kind.tolerance if tolerance is None else tolerance
     checks.check_tolerance(tolerance)
+    labels = metadata.check(preprocessing, labels, model)
     checks.check_labels(labels, model)
     checks.check_suffix(path, ".tflite")
     checks.check_batch_size(batch_size)
@@ -127,13 +134,13 @@ def export_tflite(
     with staged_files(
         path, *checks.companions(path, labels), overwrite=overwrite
     ) as (file, report_file, *label_files):
-        for label_file in label_files:
-            checks.write_labels(label_file, labels)
+        checks.write_labels(label_files, labels)
         content = _convert(
             model, f"{file}.saved_model", (batch_size, *shape), configure
         )
         with open(file, "wb") as stream:
             stream.write(content)
+        metadata.append(file, preprocessing, labels)
         run = _runner(interpreter, file)
         report = compare(
             keras_outputs(model, samples),
@@ -151,6 +158,7 @@ def export_tflite(
             batch_size=batch_size or 1,
             ops=_operations(content),
             notes=notes + image_notes,
+            preprocessing=metadata.fields(preprocessing),
         )
         report.write(report_file)
     return report
