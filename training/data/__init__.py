@@ -5,6 +5,7 @@ from eca_keras.training.data import digits
 from eca_keras.training.data import fashion_mnist
 from eca_keras.training.data import folder
 from eca_keras.training.data import tfds
+from eca_keras.training.data.feed import check_bad_image
 from eca_keras.training.data.source import Source
 from eca_keras.training.data.source import Split
 
@@ -18,7 +19,9 @@ _LOADERS = {
 }
 
 
-def load_source(data, validation_fraction=0.1, check_images=True):
+def load_source(
+    data, validation_fraction=0.1, check_images=True, on_bad_image="fail"
+):
     """Opens a data set.
 
     Args:
@@ -28,6 +31,8 @@ def load_source(data, validation_fraction=0.1, check_images=True):
             validation, where the data has no such part.
         check_images: Decode every file of a folder once to find unreadable
             ones.
+        on_bad_image: `"fail"`, or `"skip"` where unreadable files are dealt
+            with later, see `feed`: then they are not looked for.
 
     Returns:
         A `Source`.
@@ -43,6 +48,8 @@ def load_source(data, validation_fraction=0.1, check_images=True):
             "'fashion-mnist:FOLDER', 'folder:PATH' or 'tfds:NAME'. "
             f"Received: data={data!r}"
         )
+    check_bad_image(on_bad_image)
     if kind == "folder":
+        check_images = check_images and on_bad_image == "fail"
         return folder.load(argument, validation_fraction, check_images)
     return _LOADERS[kind](argument, validation_fraction)

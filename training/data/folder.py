@@ -14,6 +14,10 @@ from eca_keras.training.data.source import Split
 from eca_keras.training.data.source import hold_out
 
 CHANNELS = 3
+
+# Left-out files that a note names.
+NAMED = 3
+
 PARTS = {
     "train": ("train", "training"),
     "validation": ("val", "validation", "valid"),
@@ -45,8 +49,9 @@ def load(path, validation_fraction, check_images=True):
     if folders["train"] is None:
         folders = {"train": root, "validation": None, "test": None}
     class_names = _class_names(folders["train"])
+    others = []
     files = {
-        part: _files(folder, class_names)
+        part: _files(folder, class_names, others)
         for part, folder in folders.items()
         if folder is not None
     }
@@ -55,8 +60,8 @@ def load(path, validation_fraction, check_images=True):
     if "validation" not in files:
         paths, labels = files["train"]
         train, validation = hold_out(labels, validation_fraction)
-        files["train"] = paths[train], labels[train]
-        files["validation"] = paths[validation], labels[validation]
+        files["train"] = [paths[i] for i in train], labels[train]
+        files["validation"] = [paths[i] for i in validation], labels[validation]
     return Source(
         train=_split(*files["train"]),
         validation=_split(*files["validation"]),
@@ -66,6 +71,7 @@ def load(path, validation_fraction, check_images=True):
         image_size=224,
         augmentation="crop-flip",
         crop_fraction=0.875,
+        notes=_note(root, others),
     )
 
 
@@ -79,16 +85,21 @@ def _class_names(folder):
     return tuple(names)
 
 
-def _files(folder, class_names):
-    """Returns the sorted paths of all images and their labels."""
+def _files(folder, class_names, others):
+    """Returns the sorted paths of all images and their labels.
+
+    Files of other kinds, hidden ones apart, are added to `others`.
+    """
     paths, labels = [], []
     for label, name in enumerate(class_names):
-        found = sorted(
-            os.path.join(parent, file)
-            for parent, _, files in os.walk(folder / name, followlinks=True)
-            for file in files
-            if file.lower().endswith(images.SUFFIXES)
-        )
+        found = []
+        for parent, _, files in os.walk(folder / name, followlinks=True):
+            for file in files:
+                if file.lower().endswith(images.SUFFIXES):
+                    found.append(os.path.join(parent, file))
+                elif not file.startswith("."):
+                    others.append(os.path.join(parent, file))
+        found.sort()
         if not found and folder.joinpath(name).is_dir():
             raise InputError(
                 f"{folder / name} has no images ({', '.join(images.SUFFIXES)})"
@@ -101,7 +112,22 @@ def _files(folder, class_names):
             f"{folder} has classes that the training images do not have: "
             f"{', '.join(sorted(unknown))}"
         )
-    return np.array(paths), np.array(labels)
+    return paths, np.array(labels, "int32")
+
+
+def _note(root, others):
+    """Returns a sentence about files that are no images by their names."""
+    if not others:
+        return ()
+    names = sorted(os.path.relpath(path, root) for path in others)
+    shown = ", ".join(names[:NAMED])
+    if len(names) > NAMED:
+        shown += f", and {len(names) - NAMED} more"
+    files = f"{len(names)} files" if len(names) > 1 else "1 file"
+    return (
+        f"{files} in {root} left out, not being named as images "
+        f"({', '.join(images.SUFFIXES)}): {shown}",
+    )
 
 
 def _check(paths):
@@ -114,9 +140,18 @@ def _check(paths):
 
 
 def _split(paths, labels):
-    dataset = tf.data.Dataset.from_tensor_slices(
-        (paths, labels.astype("int32"))
-    )
+    with tf.device("CPU"):
+        # As bytes: a name need not be valid Unicode.
+        files = tf.constant([os.fsencode(path) for path in paths])
+        labels = tf.constant(labels)
     return Split(
-        dataset, len(paths), load=lambda path: images.read(path, CHANNELS)
+        size=len(paths),
+        fetch=lambda indices: (
+            tf.gather(files, indices),
+            tf.gather(labels, indices),
+        ),
+        content=tf.io.read_file,
+        encoded=True,
+        channels=CHANNELS,
+        name=paths.__getitem__,
     )

@@ -1,28 +1,151 @@
 """What every data set looks like to the pipeline."""
 
 import dataclasses
+import functools
+import re
 import typing
 
 import numpy as np
 import tensorflow as tf
 
 from eca_keras.errors import InputError
+from eca_keras.training.data import images
+
+# Elements that `Split.dataset` fetches at a time.
+FETCHED = 256
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Labelled images in a fixed order.
+    """Labelled images with random access.
 
     Attributes:
-        dataset: `tf.data.Dataset` of pairs of an element and an int32 label.
-        size: Number of pairs.
-        load: Maps an element to a uint8 image tensor of shape
-            `(height, width, channels)`, inside a `tf.data` graph.
+        size: Number of images, unreadable ones included.
+        fetch: Maps an int64 tensor of indices, shape `(m,)`, to `m` elements
+            and their int32 labels, inside a `tf.data` graph. It is called
+            once per batch; elements are what is cheap to look up: small
+            images, the bytes of files, or paths.
+        content: Maps one element to a uint8 image tensor of shape
+            `(height, width, channels)`, or, if `encoded`, to a string scalar,
+            the bytes of an image file. It runs in parallel.
+        encoded: Whether `content` still has to be decoded.
+        channels: 1 for grey images, 3 for colour.
+        name: Maps an index to what messages call that image.
+        bad: Sorted indices of images that cannot be read.
     """
 
-    dataset: tf.data.Dataset
     size: int
-    load: typing.Callable = lambda image: image
+    fetch: typing.Callable
+    content: typing.Callable = lambda element: element
+    encoded: bool = False
+    channels: int = 3
+    name: typing.Callable = "image {}".format
+    bad: tuple = ()
+
+    def image(self, element):
+        """Maps one element to its uint8 image, decoded."""
+        content = self.content(element)
+        if self.encoded:
+            content = images.decode(content, self.channels)
+        return content
+
+    @property
+    def dataset(self):
+        """`tf.data.Dataset` of uint8 images and int32 labels, in order.
+
+        Unreadable images that are not in `bad` raise while it is iterated.
+        """
+        indices = np.setdiff1d(np.arange(self.size, dtype="int64"), self.bad)
+        dataset = tf.data.Dataset.from_tensor_slices(indices)
+        dataset = dataset.batch(FETCHED).map(self.fetch).unbatch()
+        dataset = dataset.map(
+            lambda element, label: (self.image(element), label),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        dataset = dataset.apply(
+            tf.data.experimental.assert_cardinality(len(indices))
+        )
+        return dataset.prefetch(tf.data.AUTOTUNE)
+
+    def select(self, indices):
+        """Returns the `Split` of the images at `indices`, in that order."""
+        indices = np.asarray(indices, "int64")
+        bad = np.flatnonzero(np.isin(indices, self.bad))
+        return dataclasses.replace(
+            self,
+            size=len(indices),
+            fetch=lambda chosen: self.fetch(tf.gather(indices, chosen)),
+            name=lambda index: self.name(int(indices[index])),
+            bad=tuple(bad.tolist()),
+        )
+
+    def skip(self, indices):
+        """Returns this `Split` with more images that cannot be read."""
+        bad = tuple(sorted({*self.bad, *(int(i) for i in indices)}))
+        if len(bad) >= self.size:
+            raise InputError(f"None of the {self.size} images can be read")
+        return dataclasses.replace(self, bad=bad)
+
+    def is_bad(self, indices):
+        """Maps int64 indices to whether that image is in `bad`."""
+        if not self.bad:
+            return tf.zeros_like(indices, tf.bool)
+        bad = tf.constant(self.bad, tf.int64)
+        place = tf.minimum(tf.searchsorted(bad, indices), len(self.bad) - 1)
+        return tf.gather(bad, place) == indices
+
+    def readable(self, indices):
+        """Replaces the indices in `bad` by the next one that is not.
+
+        Args:
+            indices: int64 tensor of shape `(m,)`.
+        """
+        if not self.bad:
+            return indices
+        bad = tf.constant(self.bad, tf.int64)
+        place = tf.minimum(tf.searchsorted(bad, indices), len(self.bad) - 1)
+        instead = tf.gather(tf.constant(self._instead, tf.int64), place)
+        return tf.where(tf.gather(bad, place) == indices, instead, indices)
+
+    @functools.cached_property
+    def _instead(self):
+        """For each of `bad` the next index that is not, from 0 at the end."""
+        good = np.setdiff1d(np.arange(self.size), self.bad)
+        return good[np.searchsorted(good, self.bad) % len(good)]
+
+    def read(self, index):
+        """Reads and decodes one image.
+
+        Returns:
+            uint8 array of shape `(height, width, channels)`.
+
+        Raises:
+            UnreadableImage: if that cannot be done.
+        """
+        try:
+            elements, _ = self.fetch(tf.constant([index], tf.int64))
+            return self.image(elements[0]).numpy()
+        except (tf.errors.OpError, ValueError, OSError) as error:
+            raise UnreadableImage(self.name(index), reason(error)) from None
+
+
+class UnreadableImage(InputError):
+    """An image cannot be read.
+
+    Attributes:
+        name: What messages call the image.
+        reason: Why, without the names of TensorFlow's own operations.
+    """
+
+    def __init__(self, name, reason):
+        super().__init__(f"{name} is not a readable image: {reason}")
+        self.name, self.reason = name, reason
+
+
+def reason(error):
+    """Returns the first line of an error for a user."""
+    text = re.sub(r"\{\{.*?\}\}|\[Op.*|\w*Error: ", "", str(error)).strip()
+    return text.split("\n")[0].strip() or type(error).__name__
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +162,7 @@ class Source:
         image_size: Height and width in pixels, if the user does not say.
         augmentation: Name of the augmentation, if the user does not say.
         crop_fraction: Part of the short side that evaluation keeps.
+        notes: Sentences about the data that the user should see.
     """
 
     train: Split
@@ -49,14 +173,22 @@ class Source:
     image_size: int
     augmentation: str
     crop_fraction: float = 1.0
+    notes: tuple = ()
 
 
 def array_split(images, labels):
     """Makes a `Split` of uint8 images, `(n, height, width, channels)`."""
-    dataset = tf.data.Dataset.from_tensor_slices(
-        (images, np.asarray(labels, "int32"))
+    with tf.device("CPU"):
+        images = tf.constant(images)
+        labels = tf.constant(np.asarray(labels, "int32"))
+    return Split(
+        size=len(images),
+        fetch=lambda indices: (
+            tf.gather(images, indices),
+            tf.gather(labels, indices),
+        ),
+        channels=images.shape[-1],
     )
-    return Split(dataset, len(images))
 
 
 def hold_out(labels, fraction):
