@@ -99,7 +99,7 @@ def benchmark(
     >>> [(row.task, row.batch_size, row.ratio) for row in rows]
     [('inference', 2, 1.0), ('training', 8, 1.0)]
     """
-    _check(models, batch_sizes, training_batch_size, rounds, warmup)
+    check(models, batch_sizes, training_batch_size, rounds, warmup)
     models = {
         name: model if isinstance(model, keras.Model) else model()
         for name, model in models.items()
@@ -116,7 +116,7 @@ def benchmark(
             )
             for model in models.values()
         ]
-        wall, cpu = _time(steps, rounds, warmup)
+        wall, cpu = time_steps(steps, rounds, warmup)
         for i, name in enumerate(models):
             row = _latency(
                 name, task, batch_size, wall[:, (0, i)], cpu[:, (0, i)]
@@ -130,7 +130,8 @@ def benchmark(
     return rows
 
 
-def _check(models, batch_sizes, training_batch_size, rounds, warmup):
+def check(models, batch_sizes, training_batch_size, rounds, warmup):
+    """Checks the arguments of `benchmark`, see there."""
     if (
         not isinstance(models, dict)
         or not models
@@ -207,8 +208,18 @@ def _training(model, inputs):
     return functools.partial(copy.train_on_batch, inputs, targets)
 
 
-def _time(steps, rounds, warmup):
-    """Returns wall-clock and processor seconds, one row per round."""
+def time_steps(steps, rounds, warmup):
+    """Has functions take turns.
+
+    Args:
+        steps: List of functions without arguments.
+        rounds: How often each is timed.
+        warmup: How often each is called beforehand.
+
+    Returns:
+        Wall-clock and processor seconds, two arrays with a row per round and
+        a column per function.
+    """
     for step in steps:
         for _ in range(warmup):
             step()
@@ -271,6 +282,11 @@ def format_table(rows):
                 f"{row.cpu_ratio:.3f}",
             )
         )
+    return aligned(table)
+
+
+def aligned(table):
+    """Returns rows of text as lines: two names first, then numbers."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return "\n".join(
         "  ".join(
@@ -283,17 +299,17 @@ def format_table(rows):
 
 
 def write_csv(rows, path):
-    """Writes the rows to a CSV file with the fields of `Latency` as titles.
+    """Writes the rows to a CSV file with the names of their fields as titles.
 
     Args:
-        rows: List of `Latency`.
+        rows: List of `Latency`, or of another dataclass.
         path: File to write. It only appears, or changes, once it is complete.
     """
     with (
         staged_files(path) as [partial],
         open(partial, "w", newline="", encoding="utf-8") as file,
     ):
-        names = [field.name for field in dataclasses.fields(Latency)]
+        names = [field.name for field in dataclasses.fields(rows[0])]
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows(dataclasses.asdict(row) for row in rows)
