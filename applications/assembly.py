@@ -24,6 +24,7 @@ def build_classifier(
     classifier_activation,
     name,
     builder,
+    dropout=0.0,
     default_size=224,
     min_size=32,
 ):
@@ -32,7 +33,7 @@ def build_classifier(
     Args:
         features: Callable that maps an image tensor to the last feature map.
         include_top, weights, input_tensor, input_shape, pooling, classes,
-            classifier_activation, name: As in every builder.
+            classifier_activation, name, dropout: As in every builder.
         builder: Name of the builder, under which public weights are known.
         default_size: Height and width if `input_shape` does not say.
         min_size: Smallest height and width.
@@ -45,6 +46,11 @@ def build_classifier(
     """
     hosted = _check_weights(weights, builder)
     _check_head(include_top, pooling, classes, classifier_activation, weights)
+    if not checks.is_real(dropout) or not 0 <= dropout < 1:
+        raise ValueError(
+            "`dropout` must be a number in [0, 1). "
+            f"Received: dropout={dropout!r}"
+        )
     if hosted and include_top:
         _check_hosted_classes(weights, classes)
     if input_tensor is None:
@@ -65,7 +71,7 @@ def build_classifier(
             [inputs] = inputs  # a list would be part of the call's structure
     x = features(image)
     if include_top:
-        x = _classify(x, classes, classifier_activation)
+        x = _classify(x, classes, classifier_activation, dropout)
     elif pooling == "avg":
         x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
     elif pooling == "max":
@@ -89,11 +95,13 @@ def _load_weights(model, hosted_builder, weights):
     load_into(model, weights)
 
 
-def _classify(x, classes, activation):
+def _classify(x, classes, activation, dropout):
     # Half precision is too coarse for logits and their softmax.
     compute_dtype = keras.config.dtype_policy().compute_dtype
     dtype = keras.backend.result_type(compute_dtype, "float32")
     x = layers.GlobalAveragePooling2D(name="avg_pool", dtype=dtype)(x)
+    if dropout:
+        x = layers.Dropout(dropout, name="top_dropout", dtype=dtype)(x)
     return layers.Dense(
         classes, activation=activation, name="predictions", dtype=dtype
     )(x)

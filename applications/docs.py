@@ -7,8 +7,8 @@ from eca_keras.applications.attention import WITH_KERNEL
 
 _DOC = """Instantiates {title}.
 
-    The arguments are those of `keras.applications`; `kernel_size` and
-    `attention` are this library's own. The network follows PyTorch's
+    The arguments are those of `keras.applications`; `kernel_size`,
+    `attention` and `dropout` are keyword-only. The network follows PyTorch's
     geometry, in which the released weights were trained, and expects images
     that went through `eca_keras.applications.preprocess_input`.
 
@@ -51,6 +51,8 @@ _DOC = """Instantiates {title}.
             {names},
             the name of a class in `eca_keras.layers`, or a callable that
             takes the name of a layer and returns the layer.
+        dropout: Rate of the dropout before the top layer, in [0, 1). Only
+            used if `include_top` is `True`.
 
     Returns:
         A `keras.Model`. With the top its output has shape

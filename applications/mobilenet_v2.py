@@ -168,6 +168,7 @@ def ECAMobileNetV2(
     *,
     kernel_size="adaptive",
     attention="eca",
+    dropout=0.0,
     rounding="divisible",
 ):
     if not checks.is_real(alpha) or alpha <= 0:
@@ -201,6 +202,7 @@ def ECAMobileNetV2(
         pooling=pooling,
         classes=classes,
         classifier_activation=classifier_activation,
+        dropout=dropout,
         name=name or f"ecamobilenetv2_{alpha:.2f}",
         builder="ECAMobileNetV2",
         default_size=MOBILENET_V2.default_size,

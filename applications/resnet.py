@@ -251,6 +251,7 @@ def _builder(model):
         *,
         kernel_size="adaptive",
         attention="eca",
+        dropout=0.0,
     ):
         attend = attention_argument.resolve(
             attention,
@@ -268,6 +269,7 @@ def _builder(model):
             pooling=pooling,
             classes=classes,
             classifier_activation=classifier_activation,
+            dropout=dropout,
             name=name,
             builder=model,
             default_size=row.default_size,

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import pathlib
 import shutil
 import tempfile
 
@@ -11,15 +12,20 @@ import tempfile
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
 
+# How the names of temporary folders begin.
+STAGING = ".writing-"
+
 
 @contextlib.contextmanager
-def staged_files(*paths, overwrite=True):
+def staged_files(*paths, overwrite=True, durable=False):
     """Yields where to write files that become `paths` if all goes well.
 
     Args:
         *paths: Where the files shall be, in one folder, which is made if it
             is missing.
         overwrite: Whether files that are already there may be replaced.
+        durable: Wait until the disk has them, so that they survive a loss of
+            power as well.
 
     Yields:
         A list of paths in a temporary folder beside them. When the block
@@ -40,7 +46,11 @@ def staged_files(*paths, overwrite=True):
         files = [os.path.join(folder, os.path.basename(p)) for p in paths]
         yield files
         for file, path in zip(files, paths, strict=True):
+            if durable:
+                _flush(file)
             os.replace(file, path)
+        if durable:
+            _flush(os.path.dirname(paths[0]))
 
 
 def write_text(path, text):
@@ -50,6 +60,24 @@ def write_text(path, text):
         open(partial, "w", encoding="utf-8") as f,
     ):
         f.write(text)
+
+
+def remove_leftovers(folder):
+    """Removes what a killed process had begun to write in `folder`.
+
+    Nobody else may be writing there.
+    """
+    for path in pathlib.Path(folder).glob(f"{STAGING}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _flush(path):
+    """Waits until the disk has a file, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -98,7 +126,7 @@ def _staging(path):
         os.makedirs(parent, exist_ok=True)
         # In the same folder: a rename does not cross file systems.
         with tempfile.TemporaryDirectory(
-            prefix=f".{name}.", dir=parent, ignore_cleanup_errors=True
+            prefix=f"{STAGING}{name}.", dir=parent, ignore_cleanup_errors=True
         ) as folder:
             yield folder
     except OSError as error:

@@ -7,15 +7,23 @@ jsonargparse because it spells options as people do (`--batch-size`, not
 defaults for a dataclass.
 """
 
+import os
+import signal
 import sys
 import typing
 
+from eca_keras.errors import Diverged
+from eca_keras.errors import HostLost
 from eca_keras.errors import InputError
+from eca_keras.errors import Interrupted
 from eca_keras.errors import require
 from eca_keras.version import __version__
 
-EXIT_MISMATCH = 1
+EXIT_WRONG_RESULT = 1
 EXIT_BAD_INPUT = 2
+# From BSD's sysexits.h: what was asked for is not there, and try again.
+EXIT_HOST_LOST = 69
+EXIT_STOPPED = 75
 EXIT_INTERRUPTED = 130  # 128 and the number of the signal, as shells have it
 
 
@@ -26,12 +34,11 @@ def main(arguments=None):
         arguments: List of strings; those of the process by default.
 
     Returns:
-        The exit code: 0, 1 where an exported file does not answer like the
-        model, 2 where the request cannot be carried out, or 130 after
-        Ctrl-C.
+        The exit code: 0; 1 where an exported file does not answer like the
+        model, or training diverged; 2 where the request cannot be carried
+        out; 69 where another host of a training run is gone; 75 where
+        training was asked to stop and can be resumed; 130 after Ctrl-C.
     """
-    from eca_keras.export import ExportMismatch
-
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments == ["--version"]:
         print(f"eca-keras {__version__}")
@@ -39,19 +46,39 @@ def main(arguments=None):
     try:
         require("train", "The command line", "tyro")
         parse(arguments).run()
-    except ExportMismatch as error:
-        print(f"eca-keras: {error}", file=sys.stderr)
-        return EXIT_MISMATCH
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         sys.stdout = None
-        return 0
-    except (InputError, OSError, ImportError) as error:
-        print(f"eca-keras: {_sentence(error)}", file=sys.stderr)
-        return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print("eca-keras: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except Exception as error:
+        code = _exit_code(error)
+        if code is None:
+            raise
+        print(f"eca-keras: {_sentence(error)}", file=sys.stderr, flush=True)
+        if getattr(error, "leave_at_once", False):
+            sys.stdout.flush()
+            os._exit(code)
+        return code
     return 0
+
+
+def _exit_code(error):
+    """Returns the exit code of an expected error, `None` for a defect."""
+    from eca_keras.export import ExportMismatch
+
+    if isinstance(error, Interrupted):
+        by_hand = error.received == signal.SIGINT
+        return EXIT_INTERRUPTED if by_hand else EXIT_STOPPED
+    codes = {
+        (ExportMismatch, Diverged): EXIT_WRONG_RESULT,
+        HostLost: EXIT_HOST_LOST,
+        (InputError, OSError, ImportError): EXIT_BAD_INPUT,
+    }
+    for kinds, code in codes.items():
+        if isinstance(error, kinds):
+            return code
+    return None
 
 
 def _sentence(error):
@@ -66,8 +93,8 @@ def parse(arguments):
     from eca_keras.commands.train import Train
 
     command = _parse(arguments)
-    if isinstance(command, Train) and command.config:
-        command = _parse(arguments, Train.from_file(command.config))
+    if isinstance(command, Train):
+        command = _parse(arguments, command.with_defaults())
     return command
 
 

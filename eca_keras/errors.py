@@ -7,6 +7,26 @@ class InputError(ValueError):
     """What the user asked for cannot be done; the message says why."""
 
 
+class Diverged(RuntimeError):
+    """A loss, or a weight, is not a finite number."""
+
+
+class Interrupted(Exception):
+    """A run ended on a signal after it had saved its state.
+
+    Attributes:
+        received: The `signal.Signals`, `None` where another host got it.
+    """
+
+    def __init__(self, message, received):
+        super().__init__(message)
+        self.received = received
+
+
+class HostLost(RuntimeError):
+    """Another host of a run ended, or cannot be reached."""
+
+
 def require(extra, needed_for, *modules):
     """Raises ImportError if an optional package is not installed.
 

@@ -1,5 +1,6 @@
 """The network that is trained: raw pixels in, probabilities out."""
 
+import contextlib
 import re
 
 import keras
@@ -80,7 +81,13 @@ def normalization(mean, std):
 
 
 def build_classifier(
-    model, *, preprocessing, attention="eca", kernel_size="adaptive"
+    model,
+    *,
+    preprocessing,
+    attention="eca",
+    kernel_size="adaptive",
+    dropout=0.0,
+    precision="float32",
 ):
     """Builds a network with normalisation in front.
 
@@ -89,23 +96,43 @@ def build_classifier(
         preprocessing: `Preprocessing` of the images.
         attention: As in the builders, or `"none"`.
         kernel_size: As in the builders.
+        dropout: Rate of the dropout before the top layer.
+        precision: Name of a mixed-precision policy, or `"float32"`.
 
     Returns:
-        `keras.Model` from images with values in [0, 255], of shape
-        `(batch, image_size, image_size, channels)` (channels last), to
-        probabilities of shape `(batch, classes)`.
+        Two `keras.Model` of the same layers, from images with values in
+        [0, 255], of shape `(batch, image_size, image_size, channels)`
+        (channels last), to probabilities and to logits, both of shape
+        `(batch, classes)`.
     """
     size, channels = preprocessing.image_size, preprocessing.channels
-    images = keras.Input((size, size, channels), name="images")
     mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
     if channels == 1:  # grey is the average of the three
         mean, std = mean.mean(keepdims=True), std.mean(keepdims=True)
-    x = normalization(mean, std)(images)
-    return build_network(
-        model,
-        attention,
-        kernel_size,
-        input_tensor=x,
-        classes=len(preprocessing.labels),
-        name=model.lower(),
-    )
+    with _policy(precision):
+        images = keras.Input((size, size, channels), name="images")
+        network = build_network(
+            model,
+            attention,
+            kernel_size,
+            input_tensor=normalization(mean, std)(images),
+            classes=len(preprocessing.labels),
+            classifier_activation=None,
+            dropout=dropout,
+            name=model.lower(),
+        )
+    [logits] = network.outputs
+    shares = keras.layers.Softmax(name="probabilities", dtype=logits.dtype)
+    return keras.Model(images, shares(logits), name=network.name), network
+
+
+@contextlib.contextmanager
+def _policy(precision):
+    """Keras's own policy, unless the precision is mixed."""
+    before = keras.config.dtype_policy()
+    if precision.startswith("mixed"):
+        keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

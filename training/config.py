@@ -10,99 +10,194 @@ class TrainConfig:
     """Settings of `eca-keras train`; every field is an option.
 
     Args:
+        recipe: Name of the recipe that the other settings come from where
+            they are not given; see `eca_keras.training.RECIPES`.
         model: Name of a builder in eca_keras.applications.
         data: 'digits', 'fashion-mnist', 'fashion-mnist:FOLDER',
             'folder:PATH' or 'tfds:NAME'.
         epochs: Passes over the training images.
-        batch_size: Images per step, over all devices together.
-        learning_rate: Peak of the schedule: linear warm-up, then a cosine
-            down to zero.
-        warmup: Share of the steps in which the learning rate rises from zero.
-        momentum: Of stochastic gradient descent with Nesterov's update.
-        weight_decay: Fraction of the convolution and dense kernels that is
-            taken away in each step, times the learning rate.
+        batch_size: Images per step, over all devices and hosts together.
+        learning_rate: Peak of the schedule.
+        base_batch_size: Batch size that the learning rate is meant for: it is
+            scaled in proportion to `batch_size`. None: used as it is.
+        schedule: 'cosine' (down to zero) or 'steps' (times `decay_rate` after
+            every `decay_epochs`).
+        warmup: Share of the steps in which the learning rate rises linearly
+            from zero, for 'cosine'.
+        decay_epochs: Epochs between the steps of 'steps'.
+        decay_rate: Factor of each step of 'steps'.
+        momentum: Of stochastic gradient descent, as in PyTorch.
+        nesterov: Use Nesterov's momentum.
+        weight_decay: Times the weights is added to their gradients, as in
+            PyTorch.
+        decayed: What the weight decay is for: 'kernels' (of convolutions and
+            dense layers) or 'all' (scales, offsets and attention too, as in
+            the authors' code).
+        label_smoothing: Share of the label that all classes divide.
+        mixup: Alpha of MixUp, 0 for none.
+        cutmix: Alpha of CutMix, 0 for none. With both, each batch gets one.
+        randaugment: Strength of RandAugment, from 0 (none) to 1.
+        ema: Momentum per step of the moving average of the weights that is
+            evaluated and saved, 0 for none.
+        dropout: Rate of the dropout before the classifier.
         image_size: Height and width in pixels; by default what suits the
             data.
-        augmentation: 'none', 'shift', 'shift-flip' or 'crop-flip'; by
+        augmentation: 'none', 'flip', 'shift', 'shift-flip' or 'crop-flip'; by
             default what suits the data.
         validation_fraction: Share of the training images that is kept back
             to choose the best epoch, where the data has no such part.
         check_images: Decode every file of a folder once before training, so
             that an unreadable one is named now and not in the middle.
+        on_bad_image: 'fail' names an unreadable image and stops, 'skip' takes
+            another one instead and names it at the end.
         kernel_size: 'adaptive', 'paper', an odd integer, or a list of one
             per stage; null for attention without a kernel.
         attention: 'eca', another attention module, or 'none'.
-        strategy: 'auto' (all GPUs, or else the CPU), 'one-device' or
-            'mirrored' (all GPUs, or else all logical CPUs).
+        precision: 'float32', 'mixed_float16' or 'mixed_bfloat16'.
+        xla: Compile the training step with XLA, on one device.
+        sync_batchnorm: Normalize over the images of all replicas, not those
+            of each.
+        strategy: 'auto' (several hosts if the environment names them, or all
+            GPUs, or else the CPU), 'one-device', 'mirrored' (all GPUs, or
+            else all logical CPUs), 'multi-worker' or 'tpu'.
+        worker_timeout: Seconds after which a host that waits for the others
+            gives up.
+        checkpoint_seconds: Seconds between checkpoints within an epoch; there
+            is one after every epoch.
         seed: Of the weights, the order of the images and the augmentation.
         export: What to export the best model to: 'saved_model', 'tflite',
             'onnx'.
-        output: Folder of the results. It must not hold an earlier run.
+        output: Folder of the results. It must not hold an earlier run, unless
+            that is resumed.
     """
 
+    recipe: str = "small"
     model: str = "ECAResNet20"
     data: str = "digits"
     epochs: int = 20
     batch_size: int = 64
     learning_rate: float = 0.1
+    base_batch_size: int | None = None
+    schedule: str = "cosine"
     warmup: float = 0.1
+    decay_epochs: int = 30
+    decay_rate: float = 0.1
     momentum: float = 0.9
+    nesterov: bool = True
     weight_decay: float = 5e-4
+    decayed: str = "kernels"
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    randaugment: float = 0.0
+    ema: float = 0.0
+    dropout: float = 0.0
     image_size: int | None = None
     augmentation: str | None = None
     validation_fraction: float = 0.1
     check_images: bool = True
+    on_bad_image: str = "fail"
     kernel_size: int | list[int] | str = "adaptive"
     attention: str = "eca"
+    precision: str = "float32"
+    xla: bool = False
+    sync_batchnorm: bool = False
     strategy: str = "auto"
+    worker_timeout: float = 600.0
+    checkpoint_seconds: float = 600.0
     seed: int = 0
     export: list[str] | tuple[str, ...] = ("saved_model", "tflite")
     output: str = "runs/digits"
 
     def __post_init__(self):
         object.__setattr__(self, "export", tuple(self.export))
-        self._at_least(1, "epochs", "batch_size")
-        self._at_least(0, "weight_decay", "seed")
-        if not 0 < self.learning_rate < float("inf"):
-            self._reject("learning_rate", "must be positive and finite")
-        if self.seed >= 2**32:
-            self._reject("seed", "must be below 2^32")
-        for name in ("warmup", "momentum"):
-            if not 0 <= getattr(self, name) < 1:
-                self._reject(name, "must be at least 0 and below 1")
-        if not 0 < self.validation_fraction < 1:
-            self._reject("validation_fraction", "must be between 0 and 1")
-        if not self.output:
-            self._reject("output", "must name a folder")
-        if self.image_size is not None:
-            self._at_least(8, "image_size")
-        self._one_of(AUGMENTATIONS, "augmentation")
-        self._one_of(STRATEGIES, "strategy")
-        for name in self.export:
-            if name not in EXPORTS:
-                self._reject("export", f"must be among {', '.join(EXPORTS)}")
+        for name, (allowed, rule) in RANGES.items():
+            if not allowed(getattr(self, name)):
+                raise _refusal(name, getattr(self, name), rule)
+        for name, words in CHOICES.items():
+            if getattr(self, name) not in words:
+                listed = ", ".join(str(word) for word in words)
+                rule = f"must be one of {listed}"
+                raise _refusal(name, getattr(self, name), rule)
+        if not set(self.export) <= set(EXPORTS):
+            rule = f"must be among {', '.join(EXPORTS)}"
+            raise _refusal("export", list(self.export), rule)
+        if self.schedule == "steps" and self.warmup:
+            rule = "must be 0 with schedule='steps'"
+            raise _refusal("warmup", self.warmup, rule)
+        if self.nesterov and not self.momentum:
+            rule = "must be positive with nesterov=True"
+            raise _refusal("momentum", self.momentum, rule)
 
-    def _at_least(self, least, *names):
-        for name in names:
-            if getattr(self, name) < least:
-                self._reject(name, f"must be at least {least}")
-
-    def _one_of(self, allowed, name):
-        if getattr(self, name) not in allowed:
-            words = ", ".join(str(word) for word in allowed)
-            self._reject(name, f"must be one of {words}")
-
-    def _reject(self, name, rule):
-        raise InputError(
-            f"`{name}` {rule}. Received: {name}={getattr(self, name)!r}"
-        )
+    @property
+    def peak_learning_rate(self):
+        """The learning rate for `batch_size` images a step."""
+        scale = self.batch_size / (self.base_batch_size or self.batch_size)
+        return self.learning_rate * scale
 
 
-AUGMENTATIONS = (None, "none", "shift", "shift-flip", "crop-flip")
-STRATEGIES = ("auto", "one-device", "mirrored")
+def _refusal(name, value, rule):
+    return InputError(f"`{name}` {rule}. Received: {name}={value!r}")
+
+
+def _within(least, end):
+    return (
+        lambda x: least <= x < end,
+        f"must be at least {least} and below {end}",
+    )
+
+
+def _at_least(least):
+    return lambda x: least <= x < float("inf"), f"must be at least {least}"
+
+
+_POSITIVE = (lambda x: 0 < x < float("inf"), "must be positive and finite")
+
+RANGES = {
+    "epochs": _at_least(1),
+    "batch_size": _at_least(1),
+    "learning_rate": _POSITIVE,
+    "base_batch_size": (lambda x: x is None or x >= 1, "must be at least 1"),
+    "warmup": _within(0, 1),
+    "decay_epochs": _at_least(1),
+    "decay_rate": _POSITIVE,
+    "momentum": _within(0, 1),
+    "weight_decay": _at_least(0),
+    "label_smoothing": _within(0, 1),
+    "mixup": _at_least(0),
+    "cutmix": _at_least(0),
+    "randaugment": (lambda x: 0 <= x <= 1, "must be from 0 to 1"),
+    "ema": _within(0, 1),
+    "dropout": _within(0, 1),
+    "image_size": (lambda x: x is None or x >= 8, "must be at least 8"),
+    "validation_fraction": (lambda x: 0 < x < 1, "must be between 0 and 1"),
+    "worker_timeout": _POSITIVE,
+    "checkpoint_seconds": _at_least(0),
+    "seed": (lambda x: 0 <= x < 2**32, "must be at least 0 and below 2^32"),
+    "output": (bool, "must name a folder"),
+}
 # Formats, and what the result of each is called in the folder of a run.
 EXPORTS = {
     "saved_model": "saved_model",
     "tflite": "model.tflite",
     "onnx": "model.onnx",
 }
+STRATEGIES = ("auto", "one-device", "mirrored", "multi-worker", "tpu")
+CHOICES = {
+    "schedule": ("cosine", "steps"),
+    "decayed": ("kernels", "all"),
+    "augmentation": (None, "none", "flip", "shift", "shift-flip", "crop-flip"),
+    "on_bad_image": ("fail", "skip"),
+    "precision": ("float32", "mixed_float16", "mixed_bfloat16"),
+    "strategy": STRATEGIES,
+}
+# What may change when a run is resumed: it has no say in the weights.
+FREE = (
+    "recipe",
+    "check_images",
+    "strategy",
+    "worker_timeout",
+    "checkpoint_seconds",
+    "export",
+    "output",
+)

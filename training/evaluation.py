@@ -1,36 +1,58 @@
-"""How good a model is."""
+"""How good a model is, measured on all replicas of a strategy."""
 
-import keras
+import tensorflow as tf
 
 
-def compile_arguments(model):
-    """Loss and metrics for `Model.compile`, exact on weighted batches.
-
-    The metrics are `weighted_metrics`, so that the images which fill up the
-    last batch of `evaluation_batches` do not count.
+class Evaluator:
+    """Measures a task over all images of a feed.
 
     Args:
-        model: Model whose output has shape `(batch, classes)`.
+        cluster: `Cluster`, entered.
+        task: Such as `Classification`.
     """
-    classes = model.output_shape[-1]
-    return {
-        "loss": keras.losses.SparseCategoricalCrossentropy(),
-        "weighted_metrics": [
-            keras.metrics.SparseCategoricalAccuracy(name="top1"),
-            keras.metrics.SparseTopKCategoricalAccuracy(
-                min(5, classes), name="top5"
-            ),
-        ],
-    }
+
+    def __init__(self, cluster, task):
+        self.cluster = cluster
+        self.strategy = cluster.strategy
+        self.task = task
+        self._measure = tf.function(self._measure_on_replicas, autograph=False)
+
+    def evaluate(self, batches, interrupted=lambda: False):
+        """Returns the mean of each of the task's names over the images.
+
+        Args:
+            batches: Iterable of arguments of `task.measure`, the last of
+                which are the weights: 1 for an image, 0 for filling.
+            interrupted: Tells whether this host was asked to stop.
+
+        Returns:
+            Dictionary, or `None` if any host was asked to stop.
+        """
+        self.cluster.unify(self.task.model.non_trainable_variables)
+        total = [0.0] * (1 + len(self.task.names))
+        for batch in batches:
+            self.cluster.allow("evaluation did not go on")
+            stop = tf.constant(float(interrupted()), tf.float64)
+            stop, *sums = self._measure(batch, stop).numpy().tolist()
+            if stop:
+                return None
+            total = [a + b for a, b in zip(total, sums, strict=True)]
+        count, *sums = total
+        return {
+            name: value / count
+            for name, value in zip(self.task.names, sums, strict=True)
+        }
+
+    def _measure_on_replicas(self, batch, stop):
+        def on_replica(*batch):
+            sums = self.task.measure(*batch)
+            count = tf.reduce_sum(tf.cast(batch[-1], tf.float64))
+            return report(stop, count, *(sums[x] for x in self.task.names))
+
+        values = self.strategy.run(on_replica, args=batch)
+        return self.strategy.reduce("SUM", values, axis=None)
 
 
-def evaluate(model, batches, verbose=0):
-    """Returns loss (nats), top-1 and top-5 (fractions) over all images.
-
-    Args:
-        model: A model compiled with `compile_arguments`.
-        batches: Dataset made by `evaluation_batches`.
-        verbose: As in `keras.Model.evaluate`.
-    """
-    results = model.evaluate(batches, verbose=verbose, return_dict=True)
-    return {name: float(results[name]) for name in ("loss", "top1", "top5")}
+def report(*values):
+    """Puts scalars of a step into one tensor, to be added up at once."""
+    return tf.stack([tf.cast(value, tf.float64) for value in values])

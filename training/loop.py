@@ -1,42 +1,44 @@
 """Training from a `TrainConfig` to a folder of results."""
 
-import dataclasses
-import functools
-import json
-import math
-import pathlib
+import contextlib
 import time
 
-import keras
+import numpy as np
 
-from eca_keras.applications.image_settings import Preprocessing
-from eca_keras.atomic import write_text
+from eca_keras.errors import Diverged
 from eca_keras.errors import InputError
+from eca_keras.errors import Interrupted
 from eca_keras.errors import require
-from eca_keras.training.callbacks import History
-from eca_keras.training.callbacks import SaveModels
-from eca_keras.training.classifier import build_classifier
+from eca_keras.training.checkpoints import Checkpoints
 from eca_keras.training.curves import write_curves
-from eca_keras.training.data import load_source
-from eca_keras.training.data.pipeline import evaluation_batches
-from eca_keras.training.data.pipeline import training_batches
-from eca_keras.training.evaluation import compile_arguments
-from eca_keras.training.evaluation import evaluate
-from eca_keras.training.output import new_folder
-from eca_keras.training.strategy import check_batch_size
-from eca_keras.training.strategy import make_strategy
+from eca_keras.training.data.feed import summary
+from eca_keras.training.evaluation import Evaluator
+from eca_keras.training.interruption import Interruption
+from eca_keras.training.output import run_folder
+from eca_keras.training.output import write_json
+from eca_keras.training.progress import Progress
+from eca_keras.training.results import Results
+from eca_keras.training.setup import Setup
+from eca_keras.training.strategy import Cluster
+from eca_keras.training.trainer import Trainer
 
 
-def train(config, verbose=1):
+def train(config, resume=False, verbose=1, conclude=None):
     """Trains a network and writes the results to `config.output`.
 
     The folder gets `model.keras` (the epoch with the best validation top-1),
     `last.keras`, `preprocessing.json`, `config.json`, `history.csv`,
-    `curves.png`, `metrics.json` and TensorBoard logs in `tensorboard`.
+    `curves.png`, `metrics.json`, TensorBoard logs in `tensorboard` and what
+    `resume` needs in `checkpoints`. Of several hosts, only the first writes.
 
     Args:
         config: `TrainConfig`.
+        resume: Go on with the run in `config.output`, if there is one. On
+            CPUs the weights become those of a run that never stopped, bit for
+            bit.
         verbose: 0 is silent, 1 a progress bar, 2 a line per epoch.
+        conclude: Called with the metrics on the first host, while the others
+            wait: without it, hosts that end early would look lost.
 
     Returns:
         The content of `metrics.json`: loss, top-1 and top-5 (fractions) on
@@ -44,132 +46,273 @@ def train(config, verbose=1):
 
     Raises:
         InputError: if something in `config` cannot be done.
+        Diverged: if the loss becomes infinite or NaN.
+        Interrupted: if a signal asked to stop; the state is saved.
+        HostLost: if another host ended or cannot be reached.
     """
-    require("train", "Training", "matplotlib", "tensorboard")
-    started = time.monotonic()
-    keras.utils.set_random_seed(config.seed)
-    strategy = make_strategy(config.strategy)
-    check_batch_size(config.batch_size, strategy)
-    source = load_source(
-        config.data, config.validation_fraction, config.check_images
-    )
-    preprocessing = Preprocessing(
-        labels=source.class_names,
-        image_size=config.image_size or source.image_size,
-        channels=source.channels,
-        crop_fraction=source.crop_fraction,
-    )
-    shown = functools.partial(
-        evaluation_batches,
-        batch_size=config.batch_size,
-        image_size=preprocessing.image_size,
-        crop_fraction=preprocessing.crop_fraction,
-    )
-    batches = training_batches(
-        source.train,
-        batch_size=config.batch_size,
-        image_size=preprocessing.image_size,
-        augmentation=config.augmentation or source.augmentation,
-        seed=config.seed,
-    )
-    steps = source.train.size // config.batch_size
-    with strategy.scope():
-        model = _compiled_model(config, preprocessing, steps)
-    # Last of the checks: a refused run leaves nothing behind.
-    output = new_folder(config.output, "output")
-    _write_json(output / "config.json", dataclasses.asdict(config))
-    preprocessing.save(output)
-    history = model.fit(
-        batches,
-        epochs=config.epochs,
-        validation_data=shown(source.validation),
-        callbacks=_callbacks(output),
-        shuffle=False,  # the data set does it
-        verbose=verbose,
-    )
-    _check_convergence(history.history["loss"], config)
-    write_curves(output / "history.csv", output / "curves.png")
-    with strategy.scope():
-        model.load_weights(output / "model.keras")
-    part = "validation" if source.test is None else "test"
-    metrics = {
-        "evaluated_on": part,
-        "images": getattr(source, part).size,
-        **evaluate(model, shown(getattr(source, part))),
-        "model": config.model,
-        "parameters": model.count_params(),
-        "epochs": config.epochs,
-        "replicas": strategy.num_replicas_in_sync,
-        "seconds": round(time.monotonic() - started, 1),
-    }
-    _write_json(output / "metrics.json", metrics)
-    return metrics
+    require("train", "Training", "matplotlib", "tensorboard", "tqdm")
+    with Cluster(config.strategy, config.worker_timeout) as cluster:
+        with Interruption() as interruption:
+            setup = Setup.of(config, cluster)
+            # Last of the checks: a refused run leaves nothing behind.
+            if cluster.chief:
+                run_folder(config, resume)
+            run = Run(setup, interruption, verbose)
+            run.restore()
+            run.go_on()
+            metrics = run.finish()
+        if conclude and cluster.chief:
+            conclude(metrics)
+        cluster.share(None)  # together to the end
+        return metrics
 
 
-def _write_json(path, values):
-    write_text(path, json.dumps(values, indent=2) + "\n")
+class Run:
+    """A run with its place on disk.
 
-
-def _compiled_model(config, preprocessing, steps):
-    model = build_classifier(
-        config.model,
-        preprocessing=preprocessing,
-        attention=config.attention,
-        kernel_size=config.kernel_size,
-    )
-    optimizer = _optimizer(config, steps)
-    optimizer.exclude_from_weight_decay(_not_decayed(model))
-    model.compile(optimizer=optimizer, **compile_arguments(model))
-    return model
-
-
-def _not_decayed(model):
-    """Returns all trainable variables but the kernels of the network.
-
-    The scales and offsets of BatchNormalization, the biases and the few
-    weights of attention are not what makes a network overfit.
+    Args:
+        setup: `Setup`.
+        interruption: `Interruption`, entered.
+        verbose: As in `train`.
     """
-    kinds = (
-        keras.layers.Conv2D,
-        keras.layers.DepthwiseConv2D,
-        keras.layers.Dense,
-    )
-    decayed = {id(x.kernel) for x in model.layers if isinstance(x, kinds)}
-    return [v for v in model.trainable_variables if id(v) not in decayed]
 
+    def __init__(self, setup, interruption, verbose):
+        config = setup.config
+        self.setup = setup
+        self.config = config
+        self.cluster = setup.cluster
+        self.interruption = interruption
+        self.verbose = verbose if self.cluster.chief else 0
+        self.trainer = Trainer(
+            setup.cluster,
+            setup.task,
+            setup.optimizer,
+            config.batch_size,
+            xla=config.xla,
+        )
+        self.evaluator = Evaluator(setup.cluster, setup.task)
+        self.feeds = {
+            "train": setup.training_feed(),
+            "validation": setup.evaluation_feed("validation"),
+        }
+        self.results = Results(config.output)
+        self.checkpoints = Checkpoints(f"{config.output}/checkpoints")
+        self.seconds = 0.0  # of earlier processes of this run
+        self.epoch_seconds = 0.0
+        self._started = self._mark = self._saved = time.monotonic()
 
-def _check_convergence(losses, config):
-    if not math.isfinite(losses[-1]):
-        raise InputError(
-            f"Training diverged: the loss became {losses[-1]} in epoch "
-            f"{len(losses)}. A smaller `learning_rate` may help. "
-            f"Received: learning_rate={config.learning_rate}"
+    def restore(self):
+        """Takes up the newest checkpoint, if there is one."""
+        trainer = self.trainer
+        arrays, facts, notes = None, None, []
+        if self.cluster.chief:
+            self.setup.preprocessing.save(self.results.folder)
+            arrays, facts, notes = self.checkpoints.load()
+        for note in notes:
+            print(note, flush=True)
+        facts = self.cluster.share(facts)
+        if facts is None:
+            return
+        _check_fits(facts, self._shapes())
+        if not self.cluster.chief:
+            arrays = [v.numpy() for v in trainer.variables]
+        arrays = self.cluster.from_chief(arrays)
+        for variable, value in zip(trainer.variables, arrays, strict=True):
+            variable.assign(value)
+        trainer.step = facts["step"]
+        trainer.images = facts["images"]
+        trainer.sums = facts["sums"]
+        self.results.rows = facts["rows"]
+        self.results.best = facts["best"]
+        self.seconds = facts["seconds"]
+        self.epoch_seconds = facts["epoch_seconds"]
+        if self.verbose:
+            print(f"goes on after step {trainer.step}", flush=True)
+
+    def save(self):
+        """Writes a checkpoint; on the chief only, which has all of it."""
+        trainer = self.trainer
+        trainer.settle()
+        self._saved = time.monotonic()
+        if not self.cluster.chief:
+            return
+        arrays = [v.numpy() for v in trainer.variables]
+        if not all(np.isfinite(a.sum(dtype="float64")) for a in arrays):
+            raise Diverged(f"a weight is not finite after step {trainer.step}")
+        facts = {
+            "step": trainer.step,
+            "images": trainer.images,
+            "sums": trainer.sums,
+            "rows": self.results.rows,
+            "best": self.results.best,
+            "seconds": self.seconds + time.monotonic() - self._started,
+            "epoch_seconds": self.epoch_seconds + self._since_mark(),
+            **self._shapes(),
+        }
+        self.checkpoints.save(trainer.step, arrays, facts)
+
+    def _shapes(self):
+        return {
+            "train_images": self.setup.source.train.size,
+            "shapes": [list(v.shape) for v in self.trainer.variables],
+        }
+
+    def _since_mark(self):
+        return time.monotonic() - self._mark
+
+    def go_on(self):
+        """Trains up to the last step."""
+        try:
+            self._go_on()
+        except Diverged as error:
+            raise self._diverged(error) from None
+
+    def _go_on(self):
+        trainer, setup, config = self.trainer, self.setup, self.config
+        self.progress = Progress(
+            self.verbose,
+            config.epochs,
+            setup.steps,
+            config.batch_size,
+            trainer.step,
+        )
+        self._end_epoch()  # if the run stopped before its end was written
+        for batch in self.feeds["train"].batches(trainer.step):
+            if trainer.train(batch, self.interruption.received is not None):
+                self._stop()
+            self.progress.step(trainer.step, trainer.means)
+            if trainer.step % setup.steps == 0:
+                self._end_epoch()
+            elif time.monotonic() - self._saved > config.checkpoint_seconds:
+                self.save()
+        self.progress.pause()
+
+    def _end_epoch(self):
+        trainer, setup = self.trainer, self.setup
+        if trainer.step // setup.steps == len(self.results.rows):
+            return
+        means = trainer.means()
+        seconds = self.epoch_seconds + self._since_mark()
+        with self._averaged():
+            figures = self._evaluate("validation")
+            if figures:
+                row = {
+                    "epoch": trainer.step // setup.steps,
+                    "learning_rate": float(setup.schedule(trainer.step - 1)),
+                    **means,
+                    **{f"val_{name}": x for name, x in figures.items()},
+                    "images_per_second": round(trainer.images / seconds, 1),
+                    "seconds": round(seconds, 2),
+                }
+                if self.cluster.chief:
+                    self.results.add(row, setup.task.model)
+                else:
+                    self.results.rows.append(row)
+        if not figures:
+            self._stop()
+        self.progress.epoch(trainer.step, row)
+        trainer.start_epoch()
+        self.epoch_seconds, self._mark = 0.0, time.monotonic()
+        self.save()
+
+    def _evaluate(self, part):
+        if part not in self.feeds:
+            self.feeds[part] = self.setup.evaluation_feed(part)
+        return self.evaluator.evaluate(
+            self.feeds[part].batches(),
+            lambda: self.interruption.received is not None,
         )
 
+    @contextlib.contextmanager
+    def _averaged(self):
+        """Puts the moving average of the weights in their place."""
+        if not self.config.ema:
+            yield
+            return
+        learned = self.trainer.learned
+        kept = [v.numpy() for v in learned]
+        with self.cluster.strategy.scope():
+            self.setup.optimizer.finalize_variable_values(learned)
+        try:
+            yield
+        finally:
+            for variable, value in zip(learned, kept, strict=True):
+                variable.assign(value)
 
-def _optimizer(config, steps):
-    total = config.epochs * steps
-    warmup = int(config.warmup * total)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if warmup else config.learning_rate,
-        decay_steps=total - warmup,
-        warmup_target=config.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
-    return keras.optimizers.SGD(
-        schedule,
-        momentum=config.momentum,
-        nesterov=config.momentum > 0,
-        weight_decay=config.weight_decay or None,
-    )
+    def _stop(self, save=True):
+        if save:
+            self.save()
+        received = self.interruption.received
+        reason = received.name if received else "a signal to another host"
+        raise Interrupted(
+            f"stopped by {reason} after step {self.trainer.step}, which is "
+            f"saved in {self.checkpoints.folder}: the same command with "
+            "--resume goes on",
+            received,
+        )
+
+    def _diverged(self, error):
+        step = self.trainer.step
+        saved = self.checkpoints.paths()
+        last = (
+            f"the last good checkpoint is {saved[0]}"
+            if saved
+            else ("there is no checkpoint yet")
+        )
+        rate = float(self.setup.schedule(step - 1))
+        return Diverged(
+            f"Training diverged: {error}, with a learning rate of {rate:.4g}; "
+            f"{last}. A smaller `learning_rate` may help. "
+            f"Received: learning_rate={self.config.learning_rate}"
+        )
+
+    def finish(self):
+        """Evaluates the best model and returns the content of metrics.json."""
+        setup, config, cluster = self.setup, self.config, self.cluster
+        folder = self.results.folder
+        model = setup.task.model
+        if cluster.chief:
+            write_curves(folder / "history.csv", folder / "curves.png")
+            with cluster.strategy.scope():
+                model.load_weights(folder / "model.keras")
+        cluster.unify(model.variables)
+        part = "validation" if setup.source.test is None else "test"
+        figures = self._evaluate(part)
+        if not figures:
+            self._stop(save=False)  # these are not the weights to go on with
+        rows = self.results.rows
+        best = max(rows, key=lambda row: (row["val_top1"], -row["val_loss"]))
+        metrics = {
+            "evaluated_on": part,
+            "images": getattr(setup.source, part).size,
+            **figures,
+            "model": config.model,
+            "parameters": model.count_params(),
+            "epochs": config.epochs,
+            "best_epoch": best["epoch"],
+            "replicas": cluster.strategy.num_replicas_in_sync,
+            "images_per_second": rows[-1]["images_per_second"],
+            "seconds": round(
+                self.seconds + time.monotonic() - self._started, 1
+            ),
+        }
+        if cluster.chief:
+            write_json(folder / "metrics.json", metrics)
+        bad = [image for feed in self.feeds.values() for image in feed.bad]
+        if bad:  # of this host
+            print(summary(bad), flush=True)
+        return metrics
 
 
-def _callbacks(output):
-    return [
-        History(output / "history.csv"),
-        SaveModels(output),
-        keras.callbacks.TensorBoard(
-            log_dir=pathlib.Path(output) / "tensorboard", write_graph=False
-        ),
-        keras.callbacks.TerminateOnNaN(),
-    ]
+def _check_fits(facts, expected):
+    for name, value in expected.items():
+        if facts[name] != value:
+            shown = (
+                f"{facts[name]} then, {value} now"
+                if isinstance(value, int)
+                else "another network"
+            )
+            raise InputError(
+                "`resume` needs the data and the network that the run began "
+                f"with. Its checkpoint has other {name}: {shown}"
+            )

@@ -10,15 +10,15 @@ import numpy as np
 from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.applications.image_settings import numbered_labels
 from eca_keras.errors import InputError
+from eca_keras.training.classification import Classification
 from eca_keras.training.classifier import normalization
 from eca_keras.training.data import load_source
+from eca_keras.training.data.feed import evaluation_feed
 from eca_keras.training.data.images import read_for_user
 from eca_keras.training.data.images import shown_size
-from eca_keras.training.data.pipeline import evaluation_batches
-from eca_keras.training.evaluation import compile_arguments
-from eca_keras.training.evaluation import evaluate
+from eca_keras.training.evaluation import Evaluator
+from eca_keras.training.strategy import Cluster
 from eca_keras.training.strategy import check_batch_size
-from eca_keras.training.strategy import make_strategy
 
 # Images to compare an exported file with the Keras model on.
 SAMPLES = 32
@@ -87,19 +87,21 @@ class Trained:
         split = getattr(source, part)
         if split is None:
             raise InputError(f"data={data!r} has no part {part!r}")
-        strategy = make_strategy(strategy)
-        check_batch_size(batch_size, strategy)
-        with strategy.scope():
-            # Variables belong to the strategy in whose scope they are made.
-            model = _load_model(self.path, self.preprocessing)
-            model.compile(**compile_arguments(model))
-        batches = self._batches(split, batch_size)
+        with Cluster(strategy, alone=True) as cluster:
+            check_batch_size(batch_size, cluster.strategy)
+            with cluster.strategy.scope():
+                # Variables belong to the strategy in whose scope they are
+                # made.
+                model = _load_model(self.path, self.preprocessing)
+            feed = self._feed(split, batch_size, cluster.strategy)
+            evaluator = Evaluator(cluster, Classification(model))
+            figures = evaluator.evaluate(feed.batches())
         return {
             "model": str(self.path),
             "data": data,
             "evaluated_on": part,
             "images": split.size,
-            **evaluate(model, batches),
+            **figures,
         }
 
     def predict(self, path):
@@ -134,15 +136,23 @@ class Trained:
         source, _ = self._source(None)
         split = getattr(source, part) if part else source.test
         split = split or source.validation
-        split = dataclasses.replace(
-            split, dataset=split.dataset.shard(max(1, split.size // count), 0)
-        )
-        images, _, weights = next(iter(self._batches(split, count)))
+        places = np.linspace(0, split.size, min(count, split.size), False)
+        settings = self.preprocessing
+        shown = [
+            shown_size(
+                split.read(int(place)),
+                settings.image_size,
+                settings.crop_fraction,
+                settings.interpolation,
+            ).numpy()
+            for place in places
+        ]
         dtype = keras.backend.standardize_dtype(self.model.inputs[0].dtype)
-        return images.numpy()[weights.numpy() > 0].astype(dtype)
+        return np.stack(shown).astype(dtype)
 
-    def _batches(self, split, batch_size):
-        return evaluation_batches(
+    def _feed(self, split, batch_size, strategy):
+        return evaluation_feed(
+            strategy,
             split,
             batch_size=batch_size,
             image_size=self.preprocessing.image_size,

@@ -1,0 +1,172 @@
+"""From a `TrainConfig` to everything that a run needs."""
+
+import dataclasses
+
+import keras
+
+from eca_keras.applications.image_settings import Preprocessing
+from eca_keras.errors import InputError
+from eca_keras.training import schedules
+from eca_keras.training.classification import Classification
+from eca_keras.training.classifier import build_classifier
+from eca_keras.training.data import load_source
+from eca_keras.training.data.augmentation import Augmentation
+from eca_keras.training.data.feed import evaluation_feed
+from eca_keras.training.data.feed import training_feed
+from eca_keras.training.data.source import Source
+from eca_keras.training.optimizers import DistributedLossScaleOptimizer
+from eca_keras.training.optimizers import TorchSGD
+from eca_keras.training.results import synchronize
+from eca_keras.training.strategy import Cluster
+from eca_keras.training.strategy import check_batch_size
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What a run is made of; nothing of it is on disk yet.
+
+    Attributes:
+        config: `TrainConfig`.
+        cluster: `Cluster`, entered.
+        source: `Source` of the images.
+        preprocessing: `Preprocessing` that goes with the model.
+        task: `Classification` with the model.
+        schedule: Learning rate over the steps.
+        optimizer: Keras optimizer, not built yet.
+        steps: Steps per epoch.
+    """
+
+    config: object
+    cluster: Cluster
+    source: Source
+    preprocessing: Preprocessing
+    task: Classification
+    schedule: keras.optimizers.schedules.LearningRateSchedule
+    optimizer: keras.optimizers.Optimizer
+    steps: int
+
+    @classmethod
+    def of(cls, config, cluster):
+        """Makes the parts.
+
+        Raises:
+            InputError: if something in `config` cannot be done.
+        """
+        strategy = cluster.strategy
+        check_batch_size(config.batch_size, strategy)
+        replicas = strategy.num_replicas_in_sync
+        if config.xla and replicas > 1:
+            raise InputError(
+                "`xla` must be False with several replicas, which XLA cannot "
+                f"compile here. Received: xla=True with {replicas} replicas"
+            )
+        keras.utils.set_random_seed(config.seed)
+        source = load_source(
+            config.data,
+            config.validation_fraction,
+            config.check_images,
+            on_bad_image=config.on_bad_image,
+        )
+        if config.batch_size > source.train.size:
+            raise InputError(
+                "`batch_size` must not exceed the number of training images, "
+                f"{source.train.size}. "
+                f"Received: batch_size={config.batch_size}"
+            )
+        preprocessing = Preprocessing(
+            labels=source.class_names,
+            image_size=config.image_size or source.image_size,
+            channels=source.channels,
+            crop_fraction=source.crop_fraction,
+        )
+        steps = source.train.size // config.batch_size
+        schedule = schedules.learning_rate(config, steps)
+        with strategy.scope():
+            model, logits = build_classifier(
+                config.model,
+                preprocessing=preprocessing,
+                attention=config.attention,
+                kernel_size=config.kernel_size,
+                dropout=config.dropout,
+                precision=config.precision,
+            )
+            if config.sync_batchnorm:
+                synchronize(model)
+            optimizer = make_optimizer(config, schedule, model)
+        return cls(
+            config=config,
+            cluster=cluster,
+            source=source,
+            preprocessing=preprocessing,
+            task=Classification(model, logits, config.label_smoothing),
+            schedule=schedule,
+            optimizer=optimizer,
+            steps=steps,
+        )
+
+    @property
+    def total_steps(self):
+        return self.config.epochs * self.steps
+
+    def training_feed(self):
+        config = self.config
+        return training_feed(
+            self.cluster.strategy,
+            self.source.train,
+            on_bad_image=config.on_bad_image,
+            batch_size=config.batch_size,
+            image_size=self.preprocessing.image_size,
+            augmentation=Augmentation(
+                config.augmentation or self.source.augmentation,
+                randaugment=config.randaugment,
+                mixup=config.mixup,
+                cutmix=config.cutmix,
+            ),
+            seed=config.seed,
+            classes=len(self.preprocessing.labels),
+            last_step=self.total_steps,
+        )
+
+    def evaluation_feed(self, part):
+        """Returns the feed of `"validation"` or `"test"`."""
+        return evaluation_feed(
+            self.cluster.strategy,
+            getattr(self.source, part),
+            on_bad_image=self.config.on_bad_image,
+            batch_size=self.config.batch_size,
+            image_size=self.preprocessing.image_size,
+            crop_fraction=self.preprocessing.crop_fraction,
+        )
+
+
+def make_optimizer(config, schedule, model):
+    """Returns the optimizer that a `TrainConfig` describes."""
+    optimizer = TorchSGD(
+        schedule,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        weight_decay=config.weight_decay,
+        use_ema=config.ema > 0,
+        ema_momentum=config.ema,
+        ema_overwrite_frequency=None,
+    )
+    if config.decayed == "kernels":
+        optimizer.exclude_from_weight_decay(_not_kernels(model))
+    if config.precision == "mixed_float16":
+        optimizer = DistributedLossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def _not_kernels(model):
+    """Returns all trainable variables but the kernels of the network.
+
+    The scales and offsets of BatchNormalization, the biases and the few
+    weights of attention are not what makes a network overfit.
+    """
+    kinds = (
+        keras.layers.Conv2D,
+        keras.layers.DepthwiseConv2D,
+        keras.layers.Dense,
+    )
+    kernels = {id(x.kernel) for x in model.layers if isinstance(x, kinds)}
+    return [v for v in model.trainable_variables if id(v) not in kernels]

@@ -1,0 +1,137 @@
+"""Steps of training on all replicas of a strategy.
+
+Keras's own `fit` does not run on several hosts (keras-team/keras#20585), and
+it cannot stop, save and go on in the middle of an epoch. The networks are
+plain Keras models all the same, and `fit` trains them as well.
+"""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from eca_keras.errors import Diverged
+from eca_keras.training.evaluation import report
+
+# With dynamic loss scaling some steps overflow and change nothing. That many
+# in a row are no overflow of the scale.
+OVERFLOWS = 20
+
+
+class Trainer:
+    """Trains a task, step by step.
+
+    Args:
+        cluster: `Cluster`, entered.
+        task: Such as `Classification`: what is learned and measured.
+        optimizer: Keras optimizer, not built yet.
+        batch_size: Images per step, over all replicas.
+        xla: Compile the training step; for one replica only.
+
+    Attributes:
+        step: Number of steps that were trained.
+        sums: Sums of the task's names over the images of this epoch.
+        images: Number of these images.
+    """
+
+    def __init__(self, cluster, task, optimizer, batch_size, xla=False):
+        self.cluster = cluster
+        self.strategy = cluster.strategy
+        self.task = task
+        self.optimizer = optimizer
+        self.batch_size = batch_size
+        self.step = 0
+        self.start_epoch()
+        self._overflows = 0
+        self._pending = None
+        with self.strategy.scope():
+            optimizer.build(self.learned)
+        self._train = tf.function(
+            self._train_on_replicas, autograph=False, jit_compile=xla
+        )
+
+    @property
+    def learned(self):
+        return self.task.model.trainable_variables
+
+    @property
+    def variables(self):
+        """All that training changes: weights, statistics, slots."""
+        return [*self.task.model.variables, *self.optimizer.variables]
+
+    def start_epoch(self):
+        """Sets the sums back."""
+        self.sums = dict.fromkeys(self.task.names, 0.0)
+        self.images = 0
+
+    def means(self):
+        """Returns the mean of each name over the images of this epoch."""
+        self.settle()
+        count = max(self.images, 1)
+        return {name: value / count for name, value in self.sums.items()}
+
+    def train(self, batch, stop=False):
+        """Trains one step.
+
+        Args:
+            batch: What the feed gives: arguments of `task.learn`.
+            stop: Whether this host was asked to stop.
+
+        Returns:
+            Whether any host was asked to stop, known here with several
+            hosts only.
+        """
+        self.cluster.allow(f"step {self.step + 1} did not end")
+        values = self._train(batch, tf.constant(float(stop), tf.float64))
+        self.step += 1
+        self.settle()
+        self._pending = self.step, values
+        if self.cluster.several:
+            self.settle()
+            return self._stop
+        # The numbers of the last step are looked at while a GPU computes the
+        # next one.
+        return stop
+
+    def settle(self):
+        """Adds what the last step returned to the sums.
+
+        Raises:
+            Diverged: if its loss is not finite.
+        """
+        if self._pending is None:
+            return
+        step, values = self._pending
+        self._pending = None
+        stop, *sums = values.numpy().tolist()
+        self._stop = stop > 0
+        if math.isfinite(sums[0]):
+            self._overflows = 0
+            for name, value in zip(self.task.names, sums, strict=True):
+                self.sums[name] += value
+            self.images += self.batch_size
+            return
+        self._overflows += 1
+        scaled = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
+        if not scaled or self._overflows > OVERFLOWS:
+            raise Diverged(f"the loss became {sums[0]} in step {step}")
+
+    def _train_on_replicas(self, batch, stop):
+        def on_replica(*batch):
+            with tf.GradientTape() as tape:
+                sums = self.task.learn(*batch)
+                # Of all replicas, whose gradients are added up.
+                loss = sums["loss"] / self.batch_size
+                loss += self._regularization()
+                scaled = self.optimizer.scale_loss(loss)
+            gradients = tape.gradient(scaled, self.learned)
+            self.optimizer.apply(gradients, self.learned)
+            return report(stop, *(sums[name] for name in self.task.names))
+
+        values = self.strategy.run(on_replica, args=batch)
+        return self.strategy.reduce("SUM", values, axis=None)
+
+    def _regularization(self):
+        losses = self.task.model.losses
+        replicas = self.strategy.num_replicas_in_sync
+        return sum(losses) / replicas if losses else 0.0
