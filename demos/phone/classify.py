@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""Classify image files with a TFLite file, and nothing else of ours.
+
+    pip install ai-edge-litert numpy pillow
+    python classify.py model.tflite picture.jpg another.png
+
+The file is one that `eca-keras export model.tflite` wrote: what its labels
+are, and what an image goes through before it, is in the file itself, in the
+zip archive at its end. Copy this script and change it as you like; on a phone
+the same steps are a few lines of Kotlin or Swift.
+"""
+
+import argparse
+import json
+import sys
+import zipfile
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from PIL import Image
+
+
+def read_settings(path):
+    """Returns the labels and preprocessing constants in a TFLite file.
+
+    The keys: `labels`; `image_size`, the height and width of the network's
+    input in pixels; `channels`, 1 for grey; `crop_fraction`, the part of the
+    short side that the network sees; `interpolation`; `mean` and `std` per
+    channel of values in [0, 1], or null where the network takes [0, 255].
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read("preprocessing.json"))
+    except (zipfile.BadZipFile, KeyError):
+        raise SystemExit(
+            f"{path} has no preprocessing.json inside: export it with "
+            "`eca-keras export`, or pass `preprocessing` to `export_tflite`"
+        ) from None
+
+
+def read_image(path, channels):
+    """Returns the pixels of an image file, (height, width, channels)."""
+    with Image.open(path) as image:
+        if image.mode.startswith("I;16"):  # keep the upper of the two bytes
+            image = Image.fromarray((np.asarray(image) >> 8).astype("uint8"))
+        pixels = np.asarray(image.convert("RGB"))
+    if channels == 1:
+        luma = pixels.astype("float32") @ np.float32([0.299, 0.587, 0.114])
+        pixels = np.round(luma).astype("uint8")[..., None]
+    return pixels
+
+
+def linear(x):
+    return np.maximum(0, 1 - x)
+
+
+def cubic(x):
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return np.where(x < 1, near, np.where(x < 2, far, 0))
+
+
+def resize_matrix(old, new, kernel):
+    """Returns the (new, old) weights that resize one side of an image.
+
+    A pixel of the result is an average over the pixels that its kernel
+    covers, and a smaller image has a wider kernel: this is antialiasing, as
+    Pillow and `tf.image.resize(..., antialias=True)` do it.
+    """
+    scale = old / new
+    centres = (np.arange(new) + 0.5) * scale - 0.5
+    distances = np.abs(centres[:, None] - np.arange(old)) / max(scale, 1)
+    weights = kernel(distances)
+    return (weights / weights.sum(1, keepdims=True)).astype("float32")
+
+
+def round_to_bytes(image):
+    return np.round(np.clip(image, 0, 255)).astype("uint8")
+
+
+def resize(image, height, width, interpolation):
+    kernel = {"bilinear": linear, "bicubic": cubic}[interpolation]
+    rows = resize_matrix(image.shape[0], height, kernel)
+    columns = resize_matrix(image.shape[1], width, kernel)
+    image = columns @ image.astype("float32")  # (height, new width, channels)
+    if interpolation == "bicubic":  # its overshoots are cut after each pass
+        image = round_to_bytes(image).astype("float32")
+    return round_to_bytes(np.tensordot(rows, image, 1))
+
+
+def preprocess(image, settings):
+    """Returns the pixels that the network sees, (size, size, channels)."""
+    size = settings["image_size"]
+    short = round(size / settings["crop_fraction"])
+    height, width = image.shape[:2]
+    smaller = min(height, width)
+    height, width = short * height // smaller, short * width // smaller
+    image = resize(image, height, width, settings["interpolation"])
+    top, left = round((height - size) / 2), round((width - size) / 2)
+    return image[top : top + size, left : left + size]
+
+
+class Classifier:
+    """A TFLite file with its labels."""
+
+    def __init__(self, path, threads=1):
+        self.settings = read_settings(path)
+        self.interpreter = Interpreter(path, num_threads=threads)
+        self.interpreter.allocate_tensors()
+        self.given = self.interpreter.get_input_details()[0]
+        self.answered = self.interpreter.get_output_details()[0]
+
+    def __call__(self, image):
+        """Returns `(label, probability)` pairs, the likeliest first.
+
+        Args:
+            image: uint8 array of shape `(height, width, channels)`.
+        """
+        values = preprocess(image, self.settings).astype("float32")
+        if self.settings["mean"] is not None:
+            mean, std = self.settings["mean"], self.settings["std"]
+            values = (values / 255 - np.float32(mean)) / np.float32(std)
+        self._give(values)
+        self.interpreter.invoke()
+        shares = self._answer()
+        order = np.argsort(-shares)
+        return [(self.settings["labels"][i], float(shares[i])) for i in order]
+
+    def _give(self, values):
+        dtype = self.given["dtype"]
+        if np.issubdtype(dtype, np.integer):
+            scale, zero = self.given["quantization"]
+            if scale:  # int8 and uint8 files count in steps of `scale`
+                limits = np.iinfo(dtype)
+                values = np.round(values / scale) + zero
+                values = np.clip(values, limits.min, limits.max)
+        # A file for several images at once gets this one several times.
+        count = self.given["shape"][0]
+        values = np.repeat(values[None], count, axis=0).astype(dtype)
+        self.interpreter.set_tensor(self.given["index"], values)
+
+    def _answer(self):
+        shares = self.interpreter.get_tensor(self.answered["index"])[0]
+        scale, zero = self.answered["quantization"]
+        if scale:
+            shares = scale * (shares.astype("float32") - zero)
+        return shares
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", help="a .tflite file")
+    parser.add_argument("images", nargs="+", help="image files")
+    parser.add_argument("--top", type=int, default=5, help="classes to print")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args(arguments)
+    classify = Classifier(options.model, options.threads)
+    failed = False
+    for path in options.images:
+        try:
+            image = read_image(path, classify.settings["channels"])
+        except OSError as error:  # the other images get their answer
+            print(f"{path} is not a readable image: {error}", file=sys.stderr)
+            failed = True
+            continue
+        ranking = classify(image)[: options.top]
+        answers = (f"{name} {share:.2%}" for name, share in ranking)
+        print(f"{path}: {', '.join(answers)}")
+    return 2 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
