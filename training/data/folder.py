@@ -150,7 +150,7 @@ def _split(paths, labels):
             tf.gather(files, indices),
             tf.gather(labels, indices),
         ),
-        content=tf.io.read_file,
+        load=tf.io.read_file,
         encoded=True,
         channels=CHANNELS,
         name=paths.__getitem__,

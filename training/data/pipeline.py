@@ -161,9 +161,7 @@ def training_batches(
 
     slots = share.dataset(first_step, last_step, together)
     dataset = _parallel(slots, fetch)
-    if not split.encoded and _takes_batches(
-        augmentation, dataset.element_spec[0].shape
-    ):
+    if split.stacked and augmentation.vectorised:
         dataset = _parallel(dataset, change_all)
     else:
         dataset = _parallel(dataset.unbatch(), change)
@@ -233,8 +231,8 @@ def evaluation_batches(
     steps = evaluation_steps(split, batch_size)
     slots = share.dataset(first_step, steps, share.size)
     dataset = _parallel(slots, fetch)
-    shape = dataset.element_spec[0].shape
-    if not split.encoded and tuple(shape[1:]) == size and crop_fraction == 1:
+    same = dataset.element_spec[0].shape[1:] == size
+    if split.stacked and same and crop_fraction == 1:
         dataset = _parallel(dataset, show_all)
     else:
         dataset = _parallel(dataset.unbatch(), show)
@@ -294,16 +292,6 @@ def _shuffled(slots, size, batch_size, steps, seed):
         ),
         max_index=tf.fill(tf.shape(slots), tf.constant(size - 1, tf.int64)),
         rounds=SHUFFLE_ROUNDS,
-    )
-
-
-def _takes_batches(augmentation, shape):
-    """Whether all images of a batch can be changed at once."""
-    return (
-        augmentation.geometry != "crop-flip"
-        and not augmentation.randaugment
-        and shape.rank == 4
-        and shape[1:].is_fully_defined()
     )
 
 

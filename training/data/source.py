@@ -25,10 +25,10 @@ class Split:
             and their int32 labels, inside a `tf.data` graph. It is called
             once per batch; elements are what is cheap to look up: small
             images, the bytes of files, or paths.
-        content: Maps one element to a uint8 image tensor of shape
+        load: Maps one element to a uint8 image tensor of shape
             `(height, width, channels)`, or, if `encoded`, to a string scalar,
-            the bytes of an image file. It runs in parallel.
-        encoded: Whether `content` still has to be decoded.
+            the bytes of an image file. `None` if the element is that already.
+        encoded: Whether what `load` gives still has to be decoded.
         channels: 1 for grey images, 3 for colour.
         name: Maps an index to what messages call that image.
         bad: Sorted indices of images that cannot be read.
@@ -36,7 +36,7 @@ class Split:
 
     size: int
     fetch: typing.Callable
-    content: typing.Callable = lambda element: element
+    load: typing.Callable | None = None
     encoded: bool = False
     channels: int = 3
     name: typing.Callable = "image {}".format
@@ -48,6 +48,15 @@ class Split:
         if self.encoded:
             content = images.decode(content, self.channels)
         return content
+
+    def content(self, element):
+        """Maps one element to its image, or to the bytes of its file."""
+        return element if self.load is None else self.load(element)
+
+    @property
+    def stacked(self):
+        """Whether the elements are images of one shape."""
+        return self.load is None and not self.encoded
 
     @property
     def dataset(self):
