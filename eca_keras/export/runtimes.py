@@ -336,40 +336,49 @@ def write_picture(rows, path):
         )
     models = list(dict.fromkeys(row.model for row in rows))
     runtimes = list(dict.fromkeys(row.runtime for row in rows))
-    width = 0.8 / len(models)
-    figure = Figure((2 + 1.6 * len(runtimes), 4.5), layout="constrained")
-    axes = figure.subplots()
-    for i, model in enumerate(models):
-        chosen = [row for row in rows if row.model == model]
-        middle = [1e3 * row.seconds for row in chosen]
-        spread = [
-            [1e3 * (row.seconds - row.seconds_lower) for row in chosen],
-            [1e3 * (row.seconds_upper - row.seconds) for row in chosen],
-        ]
-        places = [
-            runtimes.index(row.runtime) + (i - (len(models) - 1) / 2) * width
-            for row in chosen
-        ]
-        axes.bar(places, middle, width, yerr=spread, capsize=3, label=model)
-        for x, row in zip(places, chosen, strict=True):
-            axes.annotate(
-                f"{1e3 * row.seconds:.1f}\n({row.ratio:.2f}x)",
-                (x, 1e3 * row.seconds_upper),
-                (0, 4),
-                textcoords="offset points",
-                ha="center",
-                fontsize=8,
-            )
-    axes.set_xticks(range(len(runtimes)), runtimes)
-    axes.margins(y=0.18)
-    axes.set_ylim(bottom=0)
+    figure = Figure((1 + 1.9 * len(runtimes), 4), layout="constrained")
+    # A panel each: runtimes differ by more than what there is to see in one.
+    panels = figure.subplots(1, len(runtimes), squeeze=False)[0]
+    for axes, runtime in zip(panels, runtimes, strict=True):
+        chosen = [row for row in rows if row.runtime == runtime]
+        _draw_bars(axes, chosen, models)
+        axes.set_title(runtime, fontsize=10)
+    panels[0].set_ylabel("ms per call, median and quartiles")
     threads = f"{rows[0].threads} thread{'s' * (rows[0].threads > 1)}"
-    axes.set_ylabel("ms per call, median and quartiles")
-    axes.set_title(
-        f"Batch of {rows[0].batch_size}, {threads} (in brackets: by "
-        f"{models[0]})",
+    figure.suptitle(
+        f"Batch of {rows[0].batch_size}, {threads} (in brackets: time by "
+        f"that of {models[0]})",
         fontsize=10,
     )
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=len(models),
+        frameon=False,
+    )
     with staged_files(path) as [file]:
         figure.savefig(file, dpi=150)
+
+
+def _draw_bars(axes, rows, models):
+    for row in rows:
+        milliseconds = 1e3 * row.seconds
+        spread = [
+            [1e3 * (row.seconds - row.seconds_lower)],
+            [1e3 * (row.seconds_upper - row.seconds)],
+        ]
+        place = models.index(row.model)
+        axes.bar(
+            place, milliseconds, 0.8, yerr=spread, capsize=3, label=row.model
+        )
+        axes.annotate(
+            f"{milliseconds:.1f}\n({row.ratio:.2f}x)",
+            (place, 1e3 * row.seconds_upper),
+            (0, 4),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+        )
+    axes.set_xticks([])
+    axes.margins(y=0.2)
+    axes.set_ylim(bottom=0)
