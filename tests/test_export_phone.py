@@ -71,7 +71,11 @@ def files(tmp_path_factory):
             image = image.convert(mode)
         image.save(folder / name)
         paths.append(folder / name)
-    return paths
+    turned = Image.Exif()
+    turned[0x0112] = 6  # a quarter turn
+    with Image.open(paths[1]) as image:
+        image.save(folder / "h.jpg", exif=turned)
+    return [*paths, folder / "h.jpg"]
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
@@ -83,18 +87,20 @@ def test_pixels_are_ours(size, crop, channels, interpolation, files):
         "image_size": size,
         "crop_fraction": crop,
         "interpolation": interpolation,
+        "channels": channels,
     }
     for path in files:
-        read = script.read_image(path, channels)
-        expected = ours.read(str(path), channels)
-        np.testing.assert_array_equal(read, expected)
+        read = script.read_image(path)
+        np.testing.assert_array_equal(read, ours.read(str(path), 3))
         shown = script.preprocess(read, settings).astype(int)
-        expected = ours.shown_size(expected, size, crop, interpolation)
+        expected = ours.shown_size(
+            ours.read(str(path), channels), size, crop, interpolation
+        )
         apart = np.abs(shown - np.asarray(expected).astype(int))
         # Halves, frequent at such sizes, may be rounded either way: the sums
         # are in float32 and in another order.
         assert apart.max() <= 1
-        assert (apart > 0).mean() < 0.02
+        assert (apart > 0).mean() < 0.05
 
 
 CASES = {
@@ -145,7 +151,7 @@ def test_answers_are_those_of_predict(case, trained, files, tmp_path):
     allowed = 0.1 if report.integer else 2e-3
     firsts = set()
     for file in files:
-        answer = classifier(load_script().read_image(file, 3))
+        answer = classifier(load_script().read_image(file))
         expected = dict(trained.predict(file))
         assert dict(answer).keys() == expected.keys()
         for name, share in answer:

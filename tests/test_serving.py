@@ -16,10 +16,12 @@ from export_models import randomised
 from export_models import small_net
 from keras import layers
 from PIL import Image
+from PIL import ImageOps
 
 import eca_keras
 from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.export import ExportMismatch
+from eca_keras.export import decoding
 from eca_keras.export import pictures
 from eca_keras.training.trained import Trained
 
@@ -93,6 +95,12 @@ def files(tmp_path_factory):
         image = Image.fromarray(coarse).resize(shape[1::-1])
         image.convert(mode).save(folder / name)
         paths.append(folder / name)
+    for number in (3, 6):  # upside down, and a quarter turn
+        turned = Image.Exif()
+        turned[0x0112] = number
+        with Image.open(paths[1]) as image:
+            image.save(folder / f"turned{number}.jpg", exif=turned)
+        paths.append(folder / f"turned{number}.jpg")
     return paths
 
 
@@ -148,6 +156,7 @@ def test_answers_are_those_of_predict(case, files):
             shares, [share for _, share in expected], atol=1e-6
         )
         with Image.open(path) as image:
+            image = ImageOps.exif_transpose(image)
             pixels = np.asarray(image.convert("RGB"))[None]
         again = loaded.signatures["classify_pixels"](pixels=tf.constant(pixels))
         np.testing.assert_allclose(again["probabilities"][0], shares, atol=1e-6)
@@ -193,6 +202,57 @@ def test_request_of_tensorflow_serving(case, files):
     assert json.loads(answer.stdout.splitlines()[-1]) == [
         trained.predict(path)[0][0] for path in files
     ]
+
+
+def exif(number, little=True, before=b""):
+    """A JPEG with an orientation, as bytes."""
+    file = io.BytesIO()
+    data = Image.Exif()
+    data.endian = "<" if little else ">"
+    data[0x010E] = "a description, before the orientation"
+    data[0x0112] = number
+    pixels = np.arange(8 * 12 * 3, dtype="uint8").reshape(8, 12, 3)
+    image = Image.fromarray(pixels)
+    image.save(file, "JPEG", exif=data, comment=before, quality=95)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("little", [True, False])
+def test_orientations(little):
+    decode = tf.function(decoding.decode)
+    for number in range(1, 9):
+        content = exif(number, little, b"words")
+        with Image.open(io.BytesIO(content)) as image:
+            assert image.getexif()[0x0112] == number
+            expected = ImageOps.exif_transpose(image)
+        np.testing.assert_array_equal(decode(tf.constant(content)), expected)
+
+
+def test_damaged_exif_is_upright():
+    content = exif(6)
+    place = content.index(b"Exif")
+    rng = np.random.default_rng(0)
+    traced = tf.function(decoding.orientation)
+
+    def orientation(content):
+        return traced(tf.constant(content))
+
+    assert orientation(content) == 6
+    assert orientation(content[: place + 20]) == 1
+    for _ in range(50):
+        noise = rng.bytes(60)
+        damaged = content[: place + 6] + noise + content[place + 66 :]
+        assert 1 <= orientation(damaged) <= 8
+    for end in range(2, len(content), 7):
+        assert orientation(content[:end]) in (1, 6)
+
+
+def test_16_bits_a_value(tmp_path):
+    values = tf.reshape(tf.range(0, 65_536, 64, tf.int32), (32, 32, 1))
+    content = tf.io.encode_png(tf.cast(values, tf.uint16))
+    decoded = decoding.decode(content).numpy()
+    assert np.abs(decoded - values.numpy() / 257).max() <= 0.5
+    assert decoded.max() == 255
 
 
 def test_a_file_that_is_no_image(case):

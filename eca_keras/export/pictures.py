@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from eca_keras.errors import InputError
+from eca_keras.export import decoding
 from eca_keras.export import samples as sampling
 from eca_keras.export.backend import tf
 from eca_keras.export.compare import ExportMismatch
@@ -60,23 +61,20 @@ def signatures(model, preprocessing):
     """
     from eca_keras.training.data import images
 
+    def shown(pixels):
+        if preprocessing.channels == 1:
+            pixels = images.grey(pixels)
+        return _shown(pixels, preprocessing)
+
     def decoded(contents):
         return _each(
-            lambda content: _shown(
-                images.decode(content, preprocessing.channels), preprocessing
-            ),
+            lambda content: shown(decoding.decode(content)),
             contents,
             preprocessing,
         )
 
     def resized(pixels):
-        if preprocessing.channels == 1:
-            pixels = images.grey(pixels)
-        return _each(
-            functools.partial(_shown, preprocessing=preprocessing),
-            pixels,
-            preprocessing,
-        )
+        return _each(shown, pixels, preprocessing)
 
     def classify(prepare, inputs):
         shares = _probabilities(model, prepare(inputs), preprocessing)

@@ -68,9 +68,9 @@ def export_saved_model(
     fewer classes than 5:
 
     - `classify` takes `image_bytes`, strings of shape `(batch,)`: the
-      contents of JPEG, PNG, BMP or GIF files, of any sizes. TensorFlow
-      Serving's JSON has them as `{"b64": "..."}`. One file that cannot be
-      decoded fails the batch.
+      contents of JPEG, PNG, BMP or GIF files, of any sizes. A JPEG is turned
+      as its Exif data says. TensorFlow Serving's JSON has them as
+      `{"b64": "..."}`. One file that cannot be decoded fails the batch.
     - `classify_pixels` takes `pixels`, uint8 RGB of shape
       `(batch, height, width, 3)`, of any height and width.
 

@@ -72,13 +72,12 @@ function resizeAxis(image, size, interpolation, vertical) {
 }
 
 function resize(image, width, height, interpolation) {
-  image = resizeAxis(image, width, interpolation, false);
-  if (interpolation === "bicubic") {
-    // Its overshoots are cut off after each pass.
+  // Rounded after each direction, as Pillow does it.
+  for (const [vertical, side] of [[false, width], [true, height]]) {
+    image = resizeAxis(image, side, interpolation, vertical);
     image = { ...image, data: image.data.map(toByte) };
   }
-  image = resizeAxis(image, height, interpolation, true);
-  return { ...image, data: image.data.map(toByte) };
+  return image;
 }
 
 // From a canvas's red, green, blue and opacity.
@@ -87,7 +86,8 @@ function fromRgba({ data, width, height }, channels) {
   for (let i = 0; i < width * height; i++) {
     const [r, g, b] = data.subarray(4 * i, 4 * i + 3);
     if (channels === 1) {
-      result[i] = roundHalfEven(0.299 * r + 0.587 * g + 0.114 * b);
+      // Pillow's luma, in 65,536ths.
+      result[i] = (19595 * r + 38470 * g + 7471 * b + 32768) >> 16;
     } else {
       result.set([r, g, b], 3 * i);
     }
