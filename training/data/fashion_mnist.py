@@ -48,7 +48,7 @@ def load(folder, validation_fraction):
     """
     folder = pathlib.Path(folder) if folder else DEBIAN_FOLDER
     if folder == DEBIAN_FOLDER and not folder.is_dir():
-        return tfds.load("fashion_mnist", validation_fraction)
+        return _from_tfds(validation_fraction)
     arrays = {key: _read_idx(folder / name) for key, name in FILES.items()}
     for part in ("train", "test"):
         if len(arrays[part, "images"]) != len(arrays[part, "labels"]):
@@ -70,6 +70,17 @@ def load(folder, validation_fraction):
     )
 
 
+def _from_tfds(validation_fraction):
+    try:
+        return tfds.load("fashion_mnist", validation_fraction)
+    except InputError as error:
+        raise InputError(
+            f"{DEBIAN_FOLDER} does not exist (Debian: apt install "
+            "dataset-fashion-mnist). Use data='fashion-mnist:FOLDER' with the "
+            f"four IDX files, or TFDS: {error}"
+        ) from None
+
+
 def _read_idx(path):
     """Reads a gzipped IDX file of bytes; images get a channel axis."""
     try:
@@ -82,9 +93,13 @@ def _read_idx(path):
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path} is not a whole gzip file: {error}") from None
     # Two zero bytes, the type (8: unsigned byte), the rank, then the sizes.
-    zeros, kind, rank = struct.unpack(">HBB", content[:4])
-    shape = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank])
-    values = np.frombuffer(content, "uint8", offset=4 + 4 * rank)
-    if zeros or kind != 8 or values.size != np.prod(shape):
+    try:
+        zeros, kind, rank = struct.unpack_from(">HBB", content)
+        shape = struct.unpack_from(f">{rank}I", content, 4)
+        values = np.frombuffer(content, "uint8", offset=4 + 4 * rank)
+        whole = not zeros and kind == 8 and values.size == np.prod(shape)
+    except (struct.error, ValueError):
+        whole = False
+    if not whole:
         raise InputError(f"{path} is not an IDX file of unsigned bytes")
     return values.reshape(*shape, 1) if rank == 3 else values.reshape(shape)

@@ -56,7 +56,8 @@ def load(path, validation_fraction, check_images=True):
         if folder is not None
     }
     if check_images:
-        _check([path for paths, _ in files.values() for path in paths])
+        for paths, labels in files.values():
+            _check(_split(paths, labels))
     if "validation" not in files:
         paths, labels = files["train"]
         train, validation = hold_out(labels, validation_fraction)
@@ -120,7 +121,7 @@ def _note(root, others):
     if not others:
         return ()
     names = sorted(os.path.relpath(path, root) for path in others)
-    shown = ", ".join(names[:NAMED])
+    shown = ", ".join(map(_printable, names[:NAMED]))
     if len(names) > NAMED:
         shown += f", and {len(names) - NAMED} more"
     files = f"{len(names)} files" if len(names) > 1 else "1 file"
@@ -130,12 +131,10 @@ def _note(root, others):
     )
 
 
-def _check(paths):
+def _check(split):
     """Decodes every file; names the first one that is no image."""
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in pool.map(
-            lambda path: images.read_for_user(path, CHANNELS), paths
-        ):
+        for _ in pool.map(split.read, range(split.size)):
             pass
 
 
@@ -153,5 +152,9 @@ def _split(paths, labels):
         load=tf.io.read_file,
         encoded=True,
         channels=CHANNELS,
-        name=paths.__getitem__,
+        name=lambda index: _printable(paths[index]),
     )
+
+
+def _printable(path):
+    return os.fsencode(path).decode(errors="replace")

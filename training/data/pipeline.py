@@ -155,9 +155,7 @@ def training_batches(
         return augmentation.images(elements, image_size, seeds), labels, seeds
 
     def mix(images, labels, seeds):
-        # Of the group's first image, but not the one that changed it.
-        mixing = tf.random.fold_in(seeds[0], 1)
-        return augmentation.batch(images, labels, classes, mixing)
+        return augmentation.batch(images, labels, classes, seeds[0])
 
     slots = share.dataset(first_step, last_step, together)
     dataset = _parallel(slots, fetch)
@@ -302,6 +300,9 @@ def _joined(groups):
 
 
 def _parallel(dataset, function):
+    # Rewriting Python's conditions for the graph takes most of the time until
+    # the first batch, and nothing here needs it.
+    function = tf.autograph.experimental.do_not_convert(function)
     return dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE)
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import re
 import typing
 
 import numpy as np
@@ -135,7 +134,9 @@ class Split:
             elements, _ = self.fetch(tf.constant([index], tf.int64))
             return self.image(elements[0]).numpy()
         except (tf.errors.OpError, ValueError, OSError) as error:
-            raise UnreadableImage(self.name(index), reason(error)) from None
+            raise UnreadableImage(
+                self.name(index), images.reason(error)
+            ) from None
 
 
 class UnreadableImage(InputError):
@@ -143,18 +144,12 @@ class UnreadableImage(InputError):
 
     Attributes:
         name: What messages call the image.
-        reason: Why, without the names of TensorFlow's own operations.
+        reason: Why, see `images.reason`.
     """
 
     def __init__(self, name, reason):
         super().__init__(f"{name} is not a readable image: {reason}")
         self.name, self.reason = name, reason
-
-
-def reason(error):
-    """Returns the first line of an error for a user."""
-    text = re.sub(r"\{\{.*?\}\}|\[Op.*|\w*Error: ", "", str(error)).strip()
-    return text.split("\n")[0].strip() or type(error).__name__
 
 
 @dataclasses.dataclass(frozen=True)
