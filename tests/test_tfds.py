@@ -200,9 +200,7 @@ def write_imagenet(folder):
 
 def test_imagenet_from_its_tar_files(data_dir):
     manual = data_dir / "downloads" / "manual"
-    with pytest.raises(
-        InputError, match="put ILSVRC2012_img_train.tar and"
-    ):
+    with pytest.raises(InputError, match="put ILSVRC2012_img_train.tar and"):
         load_source("tfds:imagenet2012")
     write_imagenet(manual)
     validation = manual / "ILSVRC2012_img_val.tar"
