@@ -1,8 +1,12 @@
 """The training run: results, determinism, several replicas."""
 
 import csv
+import dataclasses
 import json
+import os
 import pathlib
+import re
+import signal
 import subprocess
 import sys
 
@@ -12,12 +16,17 @@ import pytest
 from PIL import Image
 
 from eca_keras.applications.image_settings import Preprocessing
+from eca_keras.errors import Diverged
 from eca_keras.errors import InputError
+from eca_keras.training import Interrupted
 from eca_keras.training import TrainConfig
-from eca_keras.training import loop
 from eca_keras.training import train
-from eca_keras.training.callbacks import SaveModels
+from eca_keras.training.classifier import build_classifier
+from eca_keras.training.results import Results
+from eca_keras.training.results import synchronize
+from eca_keras.training.setup import make_optimizer
 from eca_keras.training.trained import Trained
+from eca_keras.training.trainer import Trainer
 
 TESTS = pathlib.Path(__file__).parent
 QUICK = {"epochs": 2, "batch_size": 128, "image_size": 8, "export": ()}
@@ -34,6 +43,7 @@ def run(tmp_path_factory):
 def test_a_run_leaves_its_results(run):
     output, metrics = run
     assert {path.name for path in output.iterdir()} == {
+        "checkpoints",
         "config.json",
         "curves.png",
         "history.csv",
@@ -83,21 +93,92 @@ def test_predict(run, tmp_path):
         trained.predict(tmp_path / "b.png")
 
 
-def test_weight_decay_is_for_kernels_of_the_network():
+@pytest.mark.parametrize(("decayed", "count"), [("kernels", 20), ("all", 77)])
+def test_what_decays(decayed, count):
     preprocessing = Preprocessing(("a", "b"), 8, 1, 1.0)
-    config = TrainConfig(attention="se")
-    model = loop._compiled_model(config, preprocessing, steps=10)
-    decayed = {
+    config = TrainConfig(decayed=decayed)
+    model, _ = build_classifier(
+        "ECAResNet20", preprocessing=preprocessing, attention="se"
+    )
+    optimizer = make_optimizer(config, 0.1, model)
+    optimizer.build(model.trainable_variables)
+    decaying = {
         variable.path
         for variable in model.trainable_variables
-        if model.optimizer._use_weight_decay(variable)
+        if optimizer._use_weight_decay(variable)
     }
-    assert decayed == {
+    kernels = {
         variable.path
         for variable in model.trainable_variables
         if variable.path.endswith(("_conv/kernel", "predictions/kernel"))
     }
-    assert len(decayed) == 20
+    assert kernels <= decaying
+    assert len(decaying) == count
+
+
+def weights_of(path):
+    model = keras.models.load_model(path, compile=False)
+    return np.concatenate([np.ravel(w) for w in model.get_weights()])
+
+
+def rows_of(output):
+    """What history.csv says, without what the clock says."""
+    with (output / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        del row["images_per_second"], row["seconds"]
+    return rows
+
+
+def stop_at(monkeypatch, *steps):
+    """Sends this process SIGTERM while it trains each of the steps."""
+    train_step = Trainer.train
+    left = list(steps)
+
+    def train_and_stop(self, *arguments):
+        if left and self.step + 1 == left[0]:
+            del left[0]
+            os.kill(os.getpid(), signal.SIGTERM)
+        return train_step(self, *arguments)
+
+    monkeypatch.setattr(Trainer, "train", train_and_stop)
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(
+    run, tmp_path, monkeypatch, capsys
+):
+    output = tmp_path / "run"
+    config = TrainConfig(**QUICK, output=str(output))
+    stop_at(monkeypatch, 4)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted, match="SIGTERM after step 4, which is sa"):
+        train(config, verbose=0)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert not (output / "history.csv").exists()
+    with pytest.raises(InputError, match="or go on with its run by --resume"):
+        train(config, verbose=0)
+    other = dataclasses.replace(config, learning_rate=0.2, epochs=3)
+    sentence = (
+        "`resume` needs the settings that the run in .* began with: "
+        "epochs was 2 and is 3; learning_rate was 0.1 and is 0.2"
+    )
+    with pytest.raises(InputError, match=sentence):
+        train(other, resume=True, verbose=0)
+    metrics = train(config, resume=True, verbose=2)
+    assert "goes on after step 4\n" in capsys.readouterr().out
+    assert rows_of(output) == rows_of(run[0])
+    for name in ("last.keras", "model.keras"):
+        reference = weights_of(run[0] / name)
+        np.testing.assert_array_equal(weights_of(output / name), reference)
+    for name in ("loss", "top1", "top5", "best_epoch"):
+        assert metrics[name] == run[1][name]
+
+
+def test_resume_needs_a_run(tmp_path):
+    (tmp_path / "holiday.jpg").write_text("precious")
+    config = TrainConfig(**QUICK, output=str(tmp_path))
+    with pytest.raises(InputError, match="has no config.json that can be read"):
+        train(config, resume=True, verbose=0)
 
 
 @pytest.mark.slow
@@ -105,11 +186,9 @@ def test_the_seed_decides(run, tmp_path):
     def weights(name, **changes):
         config = TrainConfig(**QUICK, output=str(tmp_path / name), **changes)
         train(config, verbose=0)
-        model = keras.models.load_model(tmp_path / name / "last.keras")
-        return np.concatenate([np.ravel(w) for w in model.get_weights()])
+        return weights_of(tmp_path / name / "last.keras")
 
-    reference = keras.models.load_model(run[0] / "last.keras")
-    reference = np.concatenate([np.ravel(w) for w in reference.get_weights()])
+    reference = weights_of(run[0] / "last.keras")
     np.testing.assert_array_equal(weights("same"), reference)
     assert np.abs(weights("other", seed=1) - reference).max() > 0.01
 
@@ -163,8 +242,20 @@ def test_bad_settings_are_found_before_anything_is_written(
         ({"output": ""}, "`output` must name a folder"),
         ({"momentum": 1.0}, "`momentum` must be at least 0 and below 1"),
         ({"image_size": 4}, "`image_size` must be at least 8"),
-        ({"augmentation": "mixup"}, "`augmentation` must be one of None, none"),
-        ({"strategy": "tpu"}, "`strategy` must be one of auto"),
+        (
+            {"augmentation": "mixup"},
+            "`augmentation` must be one of None, none, flip",
+        ),
+        ({"strategy": "gpu"}, "`strategy` must be one of auto"),
+        ({"schedule": "linear"}, "`schedule` must be one of cosine, steps"),
+        ({"precision": "float16"}, "`precision` must be one of float32"),
+        ({"on_bad_image": "warn"}, "`on_bad_image` must be one of fail, skip"),
+        ({"schedule": "steps"}, "`warmup` must be 0 with schedule='steps'"),
+        ({"momentum": 0.0}, "`momentum` must be positive with nesterov=True"),
+        ({"ema": 1.0}, "`ema` must be at least 0 and below 1"),
+        ({"decay_epochs": 0}, "`decay_epochs` must be at least 1"),
+        ({"base_batch_size": 0}, "`base_batch_size` must be at least 1"),
+        ({"worker_timeout": 0.0}, "`worker_timeout` must be positive"),
         ({"export": ["coreml"]}, "`export` must be among saved_model, tflite"),
         ({"seed": -1}, "`seed` must be at least 0"),
     ],
@@ -177,9 +268,16 @@ def test_config_is_checked(changes, sentence):
 @pytest.mark.slow
 def test_a_run_that_diverges_is_no_result(tmp_path):
     output = tmp_path / "run"
-    config = TrainConfig(**QUICK, learning_rate=1e30, output=str(output))
-    with pytest.raises(InputError, match="Training diverged: the loss became"):
+    config = TrainConfig(
+        **QUICK, warmup=0.0, learning_rate=1e30, output=str(output)
+    )
+    with pytest.raises(Diverged) as caught:
         train(config, verbose=0)
+    assert re.search(
+        r"the loss became nan in step \d+, with a learning rate of 1e\+30; "
+        "there is no checkpoint yet",
+        str(caught.value),
+    )
     assert not (output / "metrics.json").exists()
 
 
@@ -200,16 +298,28 @@ def test_output_must_not_hold_results(tmp_path):
 
 def test_best_model_has_highest_top1_then_lowest_loss(tmp_path):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    callback = SaveModels(tmp_path)
-    callback.set_model(model)
+    results = Results(tmp_path)
     epochs = [(0.5, 1.0), (0.9, 0.7), (0.9, 0.4), (0.9, 0.6), (0.8, 0.1)]
     for epoch, (top1, loss) in enumerate(epochs):
         model.layers[0].bias.assign([float(epoch)])
-        callback.on_epoch_end(epoch, {"val_top1": top1, "val_loss": loss})
+        row = {"epoch": epoch + 1, "val_top1": top1, "val_loss": loss}
+        results.add(row, model)
     best = keras.models.load_model(tmp_path / "model.keras")
     last = keras.models.load_model(tmp_path / "last.keras")
     assert float(best.layers[0].bias[0]) == 2
     assert float(last.layers[0].bias[0]) == 4
+    assert results.best == (0.9, -0.4)
+
+
+def test_synchronization_is_not_saved(tmp_path):
+    x = inputs = keras.Input((4, 4, 1))
+    x = keras.layers.BatchNormalization()(x)
+    model = keras.Model(inputs, x)
+    synchronize(model)
+    Results(tmp_path).add({"epoch": 1, "val_top1": 1.0, "val_loss": 0.0}, model)
+    assert model.layers[1].synchronized
+    saved = keras.models.load_model(tmp_path / "model.keras")
+    assert not saved.layers[1].synchronized
 
 
 @pytest.mark.slow

@@ -85,7 +85,8 @@ class Checkpoints:
 
 
 def _read(path):
-    with np.load(path, allow_pickle=False) as archive:
+    # NumPy leaves a file open that it opened and cannot read.
+    with open(path, "rb") as file, np.load(file) as archive:
         facts = json.loads(archive[FACTS].tobytes())
         names = sorted(set(archive.files) - {FACTS})
         return [archive[name] for name in names], facts

@@ -178,7 +178,7 @@ class Run:
         )
         self._end_epoch()  # if the run stopped before its end was written
         for batch in self.feeds["train"].batches(trainer.step):
-            if trainer.train(batch, self.interruption.received is not None):
+            if trainer.train(batch, self._interrupted):
                 self._stop()
             self.progress.step(trainer.step, trainer.means)
             if trainer.step % setup.steps == 0:
@@ -219,9 +219,11 @@ class Run:
         if part not in self.feeds:
             self.feeds[part] = self.setup.evaluation_feed(part)
         return self.evaluator.evaluate(
-            self.feeds[part].batches(),
-            lambda: self.interruption.received is not None,
+            self.feeds[part].batches(), self._interrupted
         )
+
+    def _interrupted(self):
+        return self.interruption.received is not None
 
     @contextlib.contextmanager
     def _averaged(self):

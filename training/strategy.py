@@ -113,10 +113,10 @@ class Cluster:
             # TensorFlow would wait for the other hosts at exit.
             error.leave_at_once = True
         if self.several and isinstance(error, tf.errors.OpError):
-            reason = str(error).strip().splitlines()[0]
             lost = HostLost(
                 f"host {self.index} ({self.hosts[self.index]}) lost another "
-                f"host: {reason}. Start all hosts again, with --resume"
+                f"host ({type(error).__name__}). Start all hosts again, with "
+                "--resume"
             )
             lost.leave_at_once = True
             raise lost from error
@@ -182,15 +182,18 @@ class Cluster:
         """All-reduces what the first replica of all has, and zeros else."""
         self.allow("the first host did not go on")
         own = tf.constant(values if self.chief else np.zeros_like(values))
+        result = self._spread(own)
+        return self.strategy.experimental_local_results(result)[0].numpy()
 
-        def on_replica():
+    @tf.function(autograph=False, reduce_retracing=True)
+    def _spread(self, own):
+        def on_replica(own):
             context = tf.distribute.get_replica_context()
             first = context.replica_id_in_sync_group == 0
             mine = tf.where(first, own, tf.zeros_like(own))
             return context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
 
-        result = self.strategy.run(tf.function(on_replica))
-        return self.strategy.experimental_local_results(result)[0].numpy()
+        return self.strategy.run(on_replica, args=(own,))
 
     def unify(self, variables):
         """Gives variables the values of the first replica everywhere.
@@ -215,14 +218,24 @@ def _resolver(name):
     if "TF_CONFIG" in os.environ:
         _check_tf_config(os.environ["TF_CONFIG"])
         return tf.distribute.cluster_resolver.TFConfigClusterResolver()
-    if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
-        return tf.distribute.cluster_resolver.SlurmClusterResolver()
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    if tasks > 1:
+        return _slurm_resolver(tasks)
     if name == "multi-worker":
         raise InputError(
             "strategy='multi-worker' needs the variable TF_CONFIG, or a start "
             "by SLURM's srun with several tasks, to know the hosts"
         )
     return None
+
+
+def _slurm_resolver(tasks):
+    gpus = {}
+    if not tf.config.list_physical_devices("GPU"):
+        # It deals out GPUs to find the tasks: on CPUs, one of none to each.
+        gpus = {"gpus_per_node": tasks, "gpus_per_task": 1}
+        gpus["auto_set_gpu"] = False
+    return tf.distribute.cluster_resolver.SlurmClusterResolver(**gpus)
 
 
 def _check_tf_config(text):

@@ -70,19 +70,19 @@ class Trainer:
         count = max(self.images, 1)
         return {name: value / count for name, value in self.sums.items()}
 
-    def train(self, batch, stop=False):
+    def train(self, batch, interrupted=lambda: False):
         """Trains one step.
 
         Args:
             batch: What the feed gives: arguments of `task.learn`.
-            stop: Whether this host was asked to stop.
+            interrupted: Tells whether this host was asked to stop.
 
         Returns:
-            Whether any host was asked to stop, known here with several
-            hosts only.
+            Whether any host was asked to stop, the same on all of them.
         """
         self.cluster.allow(f"step {self.step + 1} did not end")
-        values = self._train(batch, tf.constant(float(stop), tf.float64))
+        stop = tf.constant(float(interrupted()), tf.float64)
+        values = self._train(batch, stop)
         self.step += 1
         self.settle()
         self._pending = self.step, values
@@ -91,7 +91,7 @@ class Trainer:
             return self._stop
         # The numbers of the last step are looked at while a GPU computes the
         # next one.
-        return stop
+        return interrupted()
 
     def settle(self):
         """Adds what the last step returned to the sums.
