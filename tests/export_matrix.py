@@ -33,7 +33,7 @@ class Network:
         build: Function of the input shape that builds it.
         golden: Name of its weights in tests/golden; `None` for random ones.
         gain: Factor of the scales of its normalisations: without it, too
-            little of an image gets through the golden MobileNetV2.
+            little of an image gets through a MobileNetV2.
     """
 
     name: str
@@ -45,9 +45,10 @@ class Network:
         model = self.build(
             input_shape=(size, size, 3), classifier_activation=None
         )
-        if not self.golden:
-            return randomised(model)
-        load_golden(model, self.golden)
+        if self.golden:
+            load_golden(model, self.golden)
+        else:
+            randomised(model)
         for variable in model.weights:
             if variable.name == "gamma":
                 variable.assign(variable * self.gain)
@@ -76,11 +77,23 @@ NETWORKS = (
         "eca_mobilenetv2_k13",
         2.0,
     ),
-    Network("ECAMobileNetV2 0.5", _variant("ECAMobileNetV2", alpha=0.5)),
+    Network(
+        "ECAMobileNetV2 0.5",
+        _variant("ECAMobileNetV2", alpha=0.5),
+        gain=2.0,
+    ),
     Network("ResNet18, SE", _variant("ECAResNet18", attention="se")),
     Network("ResNet18, CBAM", _variant("ECAResNet18", attention="cbam")),
-    Network("MobileNetV2, SE", _variant("ECAMobileNetV2", attention="se")),
-    Network("MobileNetV2, CBAM", _variant("ECAMobileNetV2", attention="cbam")),
+    Network(
+        "MobileNetV2, SE",
+        _variant("ECAMobileNetV2", attention="se"),
+        gain=2.0,
+    ),
+    Network(
+        "MobileNetV2, CBAM",
+        _variant("ECAMobileNetV2", attention="cbam"),
+        gain=2.0,
+    ),
 )
 
 FORMATS = {

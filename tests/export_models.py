@@ -25,7 +25,10 @@ def randomised(model, seed=0):
         elif variable.name == "gamma":
             value = rng.uniform(0.5, 1.0, shape)
         else:
-            fan_in = np.prod(shape[:-1]) if len(shape) > 1 else 10
+            # A depthwise kernel has the shape (height, width, channels, 1).
+            depthwise = len(shape) == 4 and shape[-1] == 1
+            inputs = shape[: 2 if depthwise else -1]
+            fan_in = np.prod(inputs) if len(shape) > 1 else 10
             value = rng.normal(0, np.sqrt(2 / fan_in), shape)
         values.append(value)
     model.set_weights(values)
