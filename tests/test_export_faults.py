@@ -60,6 +60,7 @@ def refused(capfd, folder, output, *options):
     return line
 
 
+@pytest.mark.slow
 def test_it_works_without_a_fault(folder, tmp_path):
     classifier().save(folder / "model.keras")
     for format, name in NAMES.items():
@@ -174,6 +175,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(path)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", NAMES)
 def test_no_space(format, folder, tmp_path, capfd, small_disk):
     classifier(layers.Conv2D(256, 3), width=64).save(folder / "model.keras")
@@ -189,6 +191,7 @@ def test_no_space(format, folder, tmp_path, capfd, small_disk):
     assert cli.main([*command, "--format", format]) == 0
 
 
+@pytest.mark.slow
 def test_read_only_file_system(folder, capfd, small_disk):
     classifier().save(folder / "model.keras")
     remount = ["mount", "-o", "remount,ro", str(small_disk)]

@@ -139,7 +139,13 @@ def trained(tmp_path_factory):
     return Trained.load(folder), network, preprocessing
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(name, marks=() if name == "int8" else pytest.mark.slow)
+        for name in CASES
+    ],
+)
 def test_answers_are_those_of_predict(case, trained, files, tmp_path):
     trained, network, preprocessing = trained
     path = tmp_path / "model.tflite"

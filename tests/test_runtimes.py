@@ -67,6 +67,7 @@ def slow():
     return keras.Model(image, layers.GlobalAveragePooling2D()(x))
 
 
+@pytest.mark.slow
 def test_every_runtime():
     lines = []
     names = ("keras", "tflite", "tflite-int8", "onnx")
@@ -129,6 +130,7 @@ def test_threads_of_tensorflow():
     assert "Received: threads=5, where TensorFlow runs with 3" in lines[2]
 
 
+@pytest.mark.slow
 def test_threads_reach_the_runtimes(monkeypatch):
     import onnxruntime
     from ai_edge_litert import interpreter
@@ -209,6 +211,7 @@ def test_picture(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["latency.png"]
 
 
+@pytest.mark.slow
 def test_command(tmp_path, capsys):
     options = ["--image-size", "32", "--rounds", "2", "--threads", "1"]
     outputs = ["--output", str(tmp_path / "a.csv")]
