@@ -103,15 +103,10 @@ class Augmentation:
         if self.geometry != "crop-flip":
             return self.image(image_files.decode(content, channels), size, seed)
 
-        def part():
-            box = random_crop(tf.image.extract_jpeg_shape(content), seed)
-            return image_files.decode_part(content, channels, box)
-
-        def part_of_whole():
-            return _random_part(image_files.decode(content, channels), seed)
-
         image = tf.cond(
-            image_files.can_decode_part(content), part, part_of_whole
+            image_files.is_plain_jpeg(content),
+            lambda: _part_of_jpeg(content, channels, seed),
+            lambda: _part_of_other(content, channels, seed),
         )
         return self._finish(image, size, seed)
 
@@ -126,7 +121,7 @@ class Augmentation:
         Returns:
             uint8 tensor of shape `(size, size, channels)`.
         """
-        seed = tf.convert_to_tensor(seed, tf.int64)
+        seed = tf.cast(seed, tf.int64)
         if self.geometry == "crop-flip":
             return self._finish(_random_part(image, seed), size, seed)
         image = self._placed(image[None], size, seed[None])[0]
@@ -153,16 +148,15 @@ class Augmentation:
 
     def _finish(self, crop, size, seed):
         """What comes after a random crop."""
-        resize = (
-            image_files.resize if self.antialias else image_files.resize_fast
-        )
-        image = resize(crop, (size, size))[None]
-        image = _gathered(image, flip=_flips(seed[None]))[0]
+        image = image_files.resize_quickly(crop, (size, size), self.antialias)
+        # Turning the only image of a batch around changes nothing.
+        axis = tf.where(_crop_draws(seed)[-1] < 0.5, 2, 0)
+        image = tf.reverse(image[None], axis[None])[0]
         return self._recoloured(image, seed)
 
     def _placed(self, images, size, seeds):
         if tuple(images.shape[1:3]) != (size, size):
-            images = image_files.resize(images, (size, size))
+            images = image_files.resize_quickly(images, (size, size), True)
         flip = _flips(seeds) if self.geometry.endswith("flip") else None
         if not self.geometry.startswith("shift"):
             return images if flip is None else _gathered(images, flip=flip)
@@ -196,8 +190,12 @@ def random_crop(shape, seed):
         int32 scalars `top, left, height, width`.
     """
     sides = tf.cast(shape[:2], tf.float32)
-    drawn = uniform(seed, _PLACE, 2 * CROP_TRIES + 2)
-    areas, ratios = drawn[:CROP_TRIES], drawn[CROP_TRIES:-2]
+    drawn = _crop_draws(seed)
+    areas, ratios, places = (
+        drawn[:CROP_TRIES],
+        drawn[CROP_TRIES : 2 * CROP_TRIES],
+        drawn[2 * CROP_TRIES : -1],
+    )
     least, most = CROP_AREA
     areas = (least + areas * (most - least)) * sides[0] * sides[1]
     least, most = np.log(CROP_RATIO).astype("float32")
@@ -218,11 +216,33 @@ def random_crop(shape, seed):
     box = tf.where(any_fits, first, middle)
     room = sides - box
     # Below `room + 1` also where the product is rounded up.
-    place = tf.minimum(tf.floor(drawn[-2:] * (room + 1)), room)
+    place = tf.minimum(tf.floor(places * (room + 1)), room)
     place = tf.where(any_fits, place, tf.floor(room / 2))
     top, left = tf.unstack(tf.cast(place, tf.int32))
     height, width = tf.unstack(tf.cast(box, tf.int32))
     return top, left, height, width
+
+
+def _crop_draws(seed):
+    """All random numbers of "crop-flip": areas, ratios, place, side."""
+    # One operation, where `uniform` for many seeds takes forty.
+    return tf.random.stateless_uniform(
+        (2 * CROP_TRIES + 3,), tf.cast(seed, tf.int64)
+    )
+
+
+def _part_of_jpeg(content, channels, seed):
+    box = random_crop(tf.image.extract_jpeg_shape(content), seed)
+    return image_files.decode_part(content, channels, box)
+
+
+@image_files.aside
+def _part_of_other(content, channels, seed):
+    return tf.cond(
+        image_files.is_upright_jpeg(content),
+        lambda: _part_of_jpeg(content, channels, seed),
+        lambda: _random_part(image_files.decode(content, channels), seed),
+    )
 
 
 def _random_part(image, seed):
@@ -268,6 +288,9 @@ def _rand_augment(image, factor, seed):
     channels = image.shape[-1]
 
     def operation(name, place, images):
+        return image_files.aside(functools.partial(change, name, place))(images)
+
+    def change(name, place, images):
         if name == "random_color_degeneration" and channels == 1:
             return images  # grey already
         part = getattr(layer, name)

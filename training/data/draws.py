@@ -76,7 +76,7 @@ def keras_layer(name, **arguments):
 
 def _bits(seeds, stream, count):
     """uint64 tensor of shape `(..., count)`."""
-    seeds = tf.cast(tf.convert_to_tensor(seeds, tf.int64), tf.uint64)
+    seeds = tf.cast(tf.cast(seeds, tf.int64), tf.uint64)
     key = _mix(seeds[..., 0]) + seeds[..., 1]
     key = _mix(key) + tf.constant(stream, tf.uint64)
     return _mix(

@@ -30,6 +30,7 @@ def mix(images, labels, classes, seed, mixup=0.0, cutmix=0.0):
         Tuple of uint8 images of the same shape and float32 labels of shape
         `(batch, classes)`, whose rows sum to 1.
     """
+    images = tf.convert_to_tensor(images)
     labels = tf.one_hot(labels, classes)
 
     def mixed_up():
