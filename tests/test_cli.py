@@ -2,12 +2,15 @@
 
 import json
 import pathlib
+import re
+import signal
 
 import pytest
 from PIL import Image
 
 import eca_keras
 from eca_keras import cli
+from eca_keras import errors
 from eca_keras.commands import Train
 from eca_keras.training import TrainConfig
 from eca_keras.training.trained import Trained
@@ -143,7 +146,18 @@ BAD = {
     "nothing": ([], "subcommand"),
     "diverging": (["train", "--learning-rate", "inf"], "and finite"),
     "seed": (["train", "--seed", "99999999999"], "`seed` must be below"),
-    "strategy": (["train", "--strategy", "tpu"], "`strategy` must be one of"),
+    "strategy": (["train", "--strategy", "gpu"], "`strategy` must be one of"),
+    "no TPU": (["train", "--strategy", "tpu"], "needs a TPU that TensorFlow"),
+    "no hosts": (
+        ["train", "--strategy", "multi-worker"],
+        "needs the variable TF_CONFIG",
+    ),
+    "recipe": (["train", "--recipe", "papr"], "`recipe` must be one of small"),
+    "no kernels": (
+        ["train", "--recipe", "paper-resnet", "--data", "digits"]
+        + ["--model", "ECAResNet20"],
+        "No kernel sizes were released for ECAResNet20",
+    ),
     "no size": (["info", "ECAResNet20", "--image-size", "0"], "Input size"),
     "no classes": (["info", "ECAResNet20", "--classes", "0"], "`classes` must"),
     "no folder": (["train", "--data", "folder:/no"], "an existing folder"),
@@ -211,6 +225,36 @@ def test_bad_config_file(content, capsys, tmp_path):
     path = tmp_path / "config.json"
     path.write_text(content)
     assert str(path) in refused(["train", "--config", str(path)], capsys)
+
+
+def test_dry_run(capsys, tmp_path):
+    output = tmp_path / "run"
+    arguments = ["train", "--dry-run", "--output", str(output)]
+    assert cli.main([*arguments, "--recipe", "small", "--epochs", "5"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"(?m)^steps +100$", said)
+    assert re.search(r"(?m)^memory per replica, estimated +0\.\d", said)
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.Interrupted("saved", signal.SIGTERM), 75),
+        (errors.Interrupted("saved", None), 75),
+        (errors.Interrupted("saved", signal.SIGINT), 130),
+        (errors.HostLost("gone"), 69),
+        (errors.Diverged("nan"), 1),
+        (OSError(28, "Could not write x: No space left on device"), 2),
+    ],
+)
+def test_exit_codes(error, code, monkeypatch, capsys):
+    def run(self):
+        raise error
+
+    monkeypatch.setattr(Train, "run", run)
+    assert cli.main(["train"]) == code
+    assert capsys.readouterr().err == f"eca-keras: {error}\n"
 
 
 @pytest.mark.parametrize("format", ["saved_model", "tflite"])

@@ -18,6 +18,7 @@ from eca_keras.training.output import run_folder
 from eca_keras.training.output import write_json
 from eca_keras.training.progress import Progress
 from eca_keras.training.results import Results
+from eca_keras.training.schedules import describe_rate
 from eca_keras.training.setup import Setup
 from eca_keras.training.strategy import Cluster
 from eca_keras.training.trainer import Trainer
@@ -58,6 +59,7 @@ def train(config, resume=False, verbose=1, conclude=None):
             if cluster.chief:
                 run_folder(config, resume)
             run = Run(setup, interruption, verbose)
+            run.announce()
             run.restore()
             run.go_on()
             metrics = run.finish()
@@ -100,6 +102,23 @@ class Run:
         self.seconds = 0.0  # of earlier processes of this run
         self.epoch_seconds = 0.0
         self._started = self._mark = self._saved = time.monotonic()
+
+    def announce(self):
+        """Says what is about to be trained."""
+        if not self.verbose:
+            return
+        setup, config = self.setup, self.config
+        for note in setup.source.notes:
+            print(note)
+        replicas = self.cluster.strategy.num_replicas_in_sync
+        print(
+            f"{config.model}, {setup.task.model.count_params():,} parameters: "
+            f"{config.epochs} epochs of {setup.steps:,} steps of "
+            f"{config.batch_size} images on {replicas} "
+            f"replica{'s' * (replicas > 1)}, learning rate "
+            f"{describe_rate(config)}",
+            flush=True,
+        )
 
     def restore(self):
         """Takes up the newest checkpoint, if there is one."""

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+from eca_keras.training.schedules import describe_rate
 from eca_keras.training.setup import Setup
 from eca_keras.training.strategy import Cluster
 
@@ -30,18 +31,8 @@ def plan(config):
             config.augmentation or setup.source.augmentation
         )
         settings["image_size"] = str(setup.preprocessing.image_size)
-        settings["learning_rate"] = _learning_rate(config)
+        settings["learning_rate"] = describe_rate(config)
         return [*settings.items(), *_sizes(setup).items()]
-
-
-def _learning_rate(config):
-    text = f"{config.peak_learning_rate:g}"
-    if config.peak_learning_rate != config.learning_rate:
-        text += (
-            f" ({config.learning_rate:g} for {config.base_batch_size} images "
-            f"a step, times {config.batch_size} / {config.base_batch_size})"
-        )
-    return text
 
 
 def _sizes(setup):

@@ -23,3 +23,14 @@ def learning_rate(config, steps_per_epoch):
         warmup_target=peak if warmup else None,
         warmup_steps=warmup,
     )
+
+
+def describe_rate(config):
+    """Says how the peak of the learning rate comes about."""
+    text = f"{config.peak_learning_rate:g}"
+    if config.peak_learning_rate != config.learning_rate:
+        text += (
+            f" ({config.learning_rate:g} for {config.base_batch_size} images "
+            f"a step, times {config.batch_size} / {config.base_batch_size})"
+        )
+    return text
