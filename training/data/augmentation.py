@@ -285,28 +285,28 @@ def _rand_augment(image, factor, seed):
     and keeps two; here only the two are computed.
     """
     layer = keras_layer("RandAugment", factor=factor)
-    channels = image.shape[-1]
 
-    def operation(name, place, images):
-        return image_files.aside(functools.partial(change, name, place))(images)
-
-    def change(name, place, images):
-        if name == "random_color_degeneration" and channels == 1:
+    def operate(name, images, place):
+        if name == "random_color_degeneration" and images.shape[-1] == 1:
             return images  # grey already
         part = getattr(layer, name)
         seeds = KerasSeeds(seed, _STRENGTH + place)
         change = part.get_random_transformation(images, seed=seeds)
         return part.transform_images(images, change)
 
-    chosen = uniform(seed, _CHOICE, OPERATIONS_PER_IMAGE) * len(OPERATIONS)
+    operations = [
+        image_files.aside(functools.partial(operate, name))
+        for name in OPERATIONS
+    ]
+    chosen = uniform(seed, _CHOICE, OPERATIONS_PER_IMAGE) * len(operations)
     images = tf.cast(image, tf.float32)[None]
     for place in range(OPERATIONS_PER_IMAGE):
         images = tf.switch_case(
             tf.cast(chosen[place], tf.int32),
             [
-                functools.partial(operation, name, place, images)
-                for name in OPERATIONS
+                functools.partial(operation, images, tf.constant(place))
+                for operation in operations
             ],
         )
-    image = tf.cast(tf.round(tf.clip_by_value(images[0], 0, 255)), tf.uint8)
-    return tf.ensure_shape(image, (*image.shape[:2], channels))
+    changed = tf.round(tf.clip_by_value(images[0], 0, 255))
+    return tf.ensure_shape(tf.cast(changed, tf.uint8), image.shape)

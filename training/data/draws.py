@@ -22,7 +22,8 @@ def uniform(seeds, stream, count):
 
     Args:
         seeds: int64 tensor of shape `(..., 2)`.
-        stream: Small integer; every use of the same seeds takes another one.
+        stream: Small integer or scalar; every use of the same seeds takes
+            another one.
         count: How many numbers to draw for each seed.
 
     Returns:
@@ -78,7 +79,7 @@ def _bits(seeds, stream, count):
     """uint64 tensor of shape `(..., count)`."""
     seeds = tf.cast(tf.cast(seeds, tf.int64), tf.uint64)
     key = _mix(seeds[..., 0]) + seeds[..., 1]
-    key = _mix(key) + tf.constant(stream, tf.uint64)
+    key = _mix(key) + tf.cast(stream, tf.uint64)
     return _mix(
         _mix(key)[..., None] + np.arange(count).astype("uint64") * _STEP
     )
