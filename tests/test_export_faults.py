@@ -201,6 +201,24 @@ def test_read_only_file_system(folder, capfd, small_disk):
     assert f"Could not write {output}: Read-only file system" in line
 
 
+def test_a_file_that_litert_cannot_run(folder, tmp_path, capfd, monkeypatch):
+    """Seen with an integer file of a network whose activations had exploded."""
+    from ai_edge_litert import interpreter
+
+    def refuse(self):
+        raise RuntimeError("node 156 failed to prepare")
+
+    monkeypatch.setattr(interpreter.Interpreter, "allocate_tensors", refuse)
+    classifier().save(folder / "model.keras")
+    (tmp_path / "out").mkdir()
+    command = ["export", str(tmp_path / "out" / "net.tflite")]
+    capfd.readouterr()
+    assert cli.main([*command, "--model", str(folder)]) == cli.EXIT_WRONG_RESULT
+    [line] = capfd.readouterr().err.splitlines()
+    assert "LiteRT cannot run the TFLite file, which was not kept: node" in line
+    assert not os.listdir(tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     "images", [np.zeros((0, 8, 8, 3)), np.zeros((4, 9, 8, 3)), np.zeros(3)]
 )

@@ -15,6 +15,7 @@ from eca_keras.export import quantization
 from eca_keras.export import samples as sampling
 from eca_keras.export.backend import tf
 from eca_keras.export.compare import MAX_BATCH
+from eca_keras.export.compare import ExportMismatch
 from eca_keras.export.compare import compare
 from eca_keras.export.compare import keras_outputs
 from eca_keras.export.compare import latency
@@ -103,7 +104,8 @@ def export_tflite(
     Raises:
         ValueError: if an argument is out of its range, an operation of the
             model is not a builtin one of TFLite, or its outputs do not vary.
-        ExportMismatch: if the export differs from the model. Nothing is kept.
+        ExportMismatch: if the export differs from the model, or LiteRT cannot
+            run it. Nothing is kept.
         OSError: if a file cannot be written.
         ImportError: if LiteRT is not installed.
     """
@@ -177,10 +179,16 @@ def _litert():
 
 def _runner(interpreter, file):
     """Returns a function from a batch to what the file answers."""
-    with quiet():
-        loaded = interpreter.Interpreter(model_path=file, num_threads=1)
-        loaded.allocate_tensors()
-        run = loaded.get_signature_runner()
+    try:
+        with quiet():
+            loaded = interpreter.Interpreter(model_path=file, num_threads=1)
+            loaded.allocate_tensors()
+            run = loaded.get_signature_runner()
+    except RuntimeError as error:  # such as a scale that no kernel takes
+        raise ExportMismatch(
+            f"LiteRT cannot run the TFLite file, which was not kept: {error}",
+            None,
+        ) from error
     given = run.get_input_details()[INPUT_NAME]
     answered = run.get_output_details()[OUTPUT_NAME]
 
