@@ -83,8 +83,9 @@ def _exit_code(error):
 
 def _sentence(error):
     """The words of an error, without the number that Python puts first."""
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.strerror}: {error.filename}"
+    if isinstance(error, OSError) and error.strerror:
+        place = f": {error.filename}" if error.filename else ""
+        return error.strerror + place
     return error
 
 

@@ -254,7 +254,8 @@ def test_exit_codes(error, code, monkeypatch, capsys):
 
     monkeypatch.setattr(Train, "run", run)
     assert cli.main(["train"]) == code
-    assert capsys.readouterr().err == f"eca-keras: {error}\n"
+    said = str(error).removeprefix("[Errno 28] ")
+    assert capsys.readouterr().err == f"eca-keras: {said}\n"
 
 
 @pytest.mark.parametrize("format", ["saved_model", "tflite"])

@@ -195,6 +195,7 @@ CHOICES = {
 FREE = (
     "recipe",
     "check_images",
+    "on_bad_image",
     "strategy",
     "worker_timeout",
     "checkpoint_seconds",

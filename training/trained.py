@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import zipfile
 
 import keras
 import numpy as np
@@ -136,11 +137,12 @@ class Trained:
         source, _ = self._source(None)
         split = getattr(source, part) if part else source.test
         split = split or source.validation
-        places = np.linspace(0, split.size, min(count, split.size), False)
+        count = min(count, split.size)
+        places = [i * split.size // count for i in range(count)]
         settings = self.preprocessing
         shown = [
             shown_size(
-                split.read(int(place)),
+                split.read(place),
                 settings.image_size,
                 settings.crop_fraction,
                 settings.interpolation,
@@ -207,9 +209,20 @@ def _few(names):
 def _load_model(path, preprocessing):
     try:
         network = keras.models.load_model(path, compile=False)
-    except (ValueError, TypeError, OSError, KeyError) as error:
+    except (
+        ValueError,
+        TypeError,
+        OSError,
+        KeyError,
+        zipfile.BadZipFile,
+    ) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{path} is not a readable model: {reason}") from error
+    if len(network.inputs) != 1 or len(network.outputs) != 1:
+        raise InputError(
+            f"{path} must have one input and one output to be a classifier. "
+            f"It has {len(network.inputs)} and {len(network.outputs)}"
+        )
     if preprocessing.mean is None:
         return network
     images = keras.Input(network.input_shape[1:], name="images")
