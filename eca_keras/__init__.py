@@ -19,6 +19,7 @@ _LAZY = {
     "export_onnx": "eca_keras.export",
     "export_saved_model": "eca_keras.export",
     "export_tflite": "eca_keras.export",
+    "insert_attention": "eca_keras.surgery",
     "profile": "eca_keras.profiling",
     "benchmark": "eca_keras.benchmarking",
 }
@@ -32,6 +33,7 @@ __all__ = [
     "export_onnx",
     "export_saved_model",
     "export_tflite",
+    "insert_attention",
     "layers",
     "load_checkpoint",
     "profile",

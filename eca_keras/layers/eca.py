@@ -91,6 +91,13 @@ class ECA(ChannelGate):
             uniform in `+-1 / sqrt(kernel_size)`, as in PyTorch.
         kernel_regularizer: Regularizer of the kernel.
         kernel_constraint: Constraint of the kernel.
+        gate_scale: Positive number that multiplies the gate. 1 is the layer
+            of the paper. With 2 and `kernel_initializer="zeros"` the layer
+            starts as the identity: the gate is then exactly
+            `2 * sigmoid(0) = 1`, and the kernel has a gradient. It stays the
+            paper's layer but for the scale of its input: 2 and a kernel `w`
+            answer like 1, a kernel `w / 2` and an input twice as large,
+            which the normalisation or convolution before it can give.
         **kwargs: The arguments of `keras.layers.Layer`: `name`, `dtype`,
             `trainable`.
 
@@ -133,6 +140,7 @@ class ECA(ChannelGate):
         kernel_initializer=KERNEL_INITIALIZER,
         kernel_regularizer=None,
         kernel_constraint=None,
+        gate_scale=1,
         **kwargs,
     ):
         if kernel_size is not None and not checks.is_kernel_size(kernel_size):
@@ -146,6 +154,11 @@ class ECA(ChannelGate):
                 "`padding` must be 'zeros' or 'circular'. "
                 f"Received: padding={padding!r}"
             )
+        if not checks.is_real(gate_scale) or gate_scale <= 0:
+            raise ValueError(
+                "`gate_scale` must be a positive number. "
+                f"Received: gate_scale={gate_scale!r}"
+            )
         super().__init__(data_format=data_format, **kwargs)
         self.kernel_size = kernel_size
         self.gamma = gamma
@@ -154,6 +167,7 @@ class ECA(ChannelGate):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
+        self.gate_scale = gate_scale
         self._resolved_kernel_size = kernel_size
 
     @property
@@ -184,6 +198,14 @@ class ECA(ChannelGate):
         self._reach = math.ceil((size // 2) / self._block)
         self._blocks = channels // self._block
         self._band = _band(size, self._block, self._reach)
+
+    def call(self, inputs, mask=None):
+        if self.gate_scale == 1:
+            return super().call(inputs, mask)
+        # Of the few numbers of the gate, and not of the map.
+        gate = self.gate_scale * ops.sigmoid(self._map_logits(inputs, mask))
+        gate = ops.cast(ops.reshape(gate, self._gate_shape), inputs.dtype)
+        return ops.multiply(inputs, gate)
 
     def compute_logits(self, descriptor):
         # A convolution of one channel to one channel is slow everywhere: it
@@ -230,6 +252,7 @@ class ECA(ChannelGate):
             "kernel_constraint": keras.constraints.serialize(
                 self.kernel_constraint
             ),
+            "gate_scale": self.gate_scale,
         }
 
 

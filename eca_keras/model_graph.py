@@ -1,0 +1,137 @@
+"""A functional model as a graph of calls: what comes before what."""
+
+import functools
+import operator
+
+import keras
+
+# Sizes that a model leaves open are taken to be this many positions: enough
+# for five halvings and a large last window.
+NOMINAL_SIZE = 256
+
+# These change the size of a map by a border, not its resolution.
+BORDERS = ("ZeroPadding", "Cropping")
+
+
+def functional(model):
+    """Returns the functional model behind a model; `None` if it has none."""
+    if isinstance(model, keras.Sequential):
+        return model._functional
+    return model if isinstance(model, keras.Function) else None
+
+
+def count_kernels(operation):
+    """Number of layers in `operation`, itself included, with a kernel."""
+    if not isinstance(operation, keras.Layer):
+        return 0
+    if isinstance(operation, keras.Sequential) or functional(operation):
+        return sum(count_kernels(layer) for layer in operation.layers)
+    return int(any(len(weight.shape) > 1 for weight in operation.weights))
+
+
+def data_format(model):
+    """Returns the data format of the layers in a model, Keras's if none."""
+    for layer in model._flatten_layers():
+        found = getattr(layer, "data_format", None)
+        if found in ("channels_first", "channels_last"):
+            return found
+    return keras.config.image_data_format()
+
+
+class ModelGraph:
+    """The calls of a model's own layers; a nested model is one call.
+
+    Calls are numbered from the inputs to the outputs. A set of calls is an
+    integer whose bit `i` stands for call `i`. Tensors go by their `id`.
+
+    Attributes:
+        model: The functional model.
+        data_format: That of the layers in it.
+        nodes: The calls: Keras's nodes, those of the input layers included.
+        producer: Tensor to the number of the call that it comes from.
+        readers: Tensor to the numbers of the calls that read it.
+        before: For each call, the set of all calls that it depends on.
+        outputs: The tensors that the model returns.
+    """
+
+    def __init__(self, model):
+        self.model = functional(model)
+        self.data_format = data_format(model)
+        by_depth = self.model._nodes_by_depth
+        self.nodes = [
+            node for depth in sorted(by_depth)[::-1] for node in by_depth[depth]
+        ]
+        self.outputs = {id(tensor) for tensor in self.model.outputs}
+        self.producer, self.readers, self.before = {}, {}, []
+        for i, node in enumerate(self.nodes):
+            parents = {self.producer[id(t)] for t in node.input_tensors}
+            self.before.append(
+                functools.reduce(
+                    operator.or_, (self.upto(parent) for parent in parents), 0
+                )
+            )
+            for tensor in node.input_tensors:
+                self.readers.setdefault(id(tensor), []).append(i)
+            for tensor in node.outputs:
+                self.producer[id(tensor)] = i
+
+    def upto(self, i):
+        """The set of call `i` and all that it depends on."""
+        return self.before[i] | 1 << i
+
+    def members(self, calls):
+        """The numbers in a set of calls, in order."""
+        return [i for i in range(calls.bit_length()) if calls >> i & 1]
+
+    def positions(self, tensor):
+        """The sizes of a map along its position axes; `None` for others."""
+        shape = self.shapes[id(tensor)]
+        if len(shape) not in (3, 4, 5):
+            return None
+        if self.data_format == "channels_first":
+            return shape[2:]
+        return shape[1:-1]
+
+    def is_border(self, i):
+        """Whether a call only adds or removes a border."""
+        return type(self.nodes[i].operation).__name__.startswith(BORDERS)
+
+    @functools.cached_property
+    def kernels(self):
+        """For each call, the number of layers with a kernel in it."""
+        return [count_kernels(node.operation) for node in self.nodes]
+
+    @functools.cached_property
+    def shapes(self):
+        """Tensor to its shape, open sizes but the batch filled in."""
+        if all(None not in tensor.shape[1:] for tensor in self.model.inputs):
+            return {
+                id(tensor): tensor.shape
+                for node in self.nodes
+                for tensor in node.outputs
+            }
+        values = {}
+        for node in self.nodes:
+            values.update(self._nominal(node, values))
+        return {key: value.shape for key, value in values.items()}
+
+    def _nominal(self, node, values):
+        """The outputs of a call for inputs of nominal size."""
+        outputs = [_filled(tensor) for tensor in node.outputs]
+        if not node.is_input:
+            arguments, keywords = node.arguments.fill_in(values)
+            try:
+                found = node.operation.compute_output_spec(
+                    *arguments, **keywords
+                )
+            except (TypeError, ValueError, NotImplementedError):
+                pass  # what the tensors themselves say has to do
+            else:
+                outputs = keras.tree.flatten(found)
+        return zip(map(id, node.outputs), outputs, strict=True)
+
+
+def _filled(tensor):
+    batch, *sizes = tensor.shape
+    sizes = [NOMINAL_SIZE if size is None else size for size in sizes]
+    return keras.KerasTensor((batch, *sizes), tensor.dtype)
