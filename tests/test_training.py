@@ -252,6 +252,7 @@ def test_bad_settings_are_found_before_anything_is_written(
         ({"on_bad_image": "warn"}, "`on_bad_image` must be one of fail, skip"),
         ({"schedule": "steps"}, "`warmup` must be 0 with schedule='steps'"),
         ({"momentum": 0.0}, "`momentum` must be positive with nesterov=True"),
+        ({"alpha": 0.5}, "`alpha` must be 1 for all networks but ECAMobileN"),
         ({"ema": 1.0}, "`ema` must be at least 0 and below 1"),
         ({"decay_epochs": 0}, "`decay_epochs` must be at least 1"),
         ({"base_batch_size": 0}, "`base_batch_size` must be at least 1"),

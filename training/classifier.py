@@ -87,6 +87,7 @@ def build_classifier(
     attention="eca",
     kernel_size="adaptive",
     dropout=0.0,
+    alpha=1.0,
     precision="float32",
 ):
     """Builds a network with normalisation in front.
@@ -97,6 +98,7 @@ def build_classifier(
         attention: As in the builders, or `"none"`.
         kernel_size: As in the builders.
         dropout: Rate of the dropout before the top layer.
+        alpha: Width of an ECAMobileNetV2; 1 for other networks.
         precision: Name of a mixed-precision policy, or `"float32"`.
 
     Returns:
@@ -120,6 +122,7 @@ def build_classifier(
             classifier_activation=None,
             dropout=dropout,
             name=model.lower(),
+            **({} if alpha == 1 else {"alpha": alpha}),
         )
     [logits] = network.outputs
     shares = keras.layers.Softmax(name="probabilities", dtype=logits.dtype)

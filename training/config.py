@@ -53,6 +53,7 @@ class TrainConfig:
         kernel_size: 'adaptive', 'paper', an odd integer, or a list of one
             per stage; null for attention without a kernel.
         attention: 'eca', another attention module, or 'none'.
+        alpha: Width of an ECAMobileNetV2, times the standard one.
         precision: 'float32', 'mixed_float16' or 'mixed_bfloat16'.
         xla: Compile the training step with XLA, on one device.
         sync_batchnorm: Normalize over the images of all replicas, not those
@@ -99,6 +100,7 @@ class TrainConfig:
     on_bad_image: str = "fail"
     kernel_size: int | list[int] | str = "adaptive"
     attention: str = "eca"
+    alpha: float = 1.0
     precision: str = "float32"
     xla: bool = False
     sync_batchnorm: bool = False
@@ -125,6 +127,9 @@ class TrainConfig:
         if self.schedule == "steps" and self.warmup:
             rule = "must be 0 with schedule='steps'"
             raise _refusal("warmup", self.warmup, rule)
+        if self.alpha != 1 and self.model != "ECAMobileNetV2":
+            rule = "must be 1 for all networks but ECAMobileNetV2"
+            raise _refusal("alpha", self.alpha, rule)
         if self.nesterov and not self.momentum:
             rule = "must be positive with nesterov=True"
             raise _refusal("momentum", self.momentum, rule)
@@ -171,6 +176,7 @@ RANGES = {
     "dropout": _within(0, 1),
     "image_size": (lambda x: x is None or x >= 8, "must be at least 8"),
     "validation_fraction": (lambda x: 0 < x < 1, "must be between 0 and 1"),
+    "alpha": _POSITIVE,
     "worker_timeout": _POSITIVE,
     "checkpoint_seconds": _at_least(0),
     "seed": (lambda x: 0 <= x < 2**32, "must be at least 0 and below 2^32"),

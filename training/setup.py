@@ -88,6 +88,7 @@ class Setup:
                 attention=config.attention,
                 kernel_size=config.kernel_size,
                 dropout=config.dropout,
+                alpha=config.alpha,
                 precision=config.precision,
             )
             if config.sync_batchnorm:
