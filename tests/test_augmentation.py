@@ -77,7 +77,7 @@ def test_uniform_numbers_are_splitmix64():
         *((geometry, 0, 3) for geometry in GEOMETRIES),
         ("shift-flip", 0, 1),
         ("none", 0.2, 3),
-        ("crop-flip", 0.2, 1),
+        pytest.param("crop-flip", 0.2, 1, marks=pytest.mark.slow),
     ],
 )
 def test_a_function_of_the_seed(geometry, randaugment, channels):

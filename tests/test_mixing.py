@@ -2,6 +2,7 @@
 
 import functools
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -163,3 +164,40 @@ def test_variables_stay_out_of_a_strategy_and_its_graph(examples):
     assert not apply.get_concrete_function().variables
     expected = change.batch(*examples, CLASSES, (3, 9))
     np.testing.assert_array_equal(inside[0], expected[0])
+
+
+@pytest.mark.parametrize(
+    "setting", ["floatx", pytest.param("policy", marks=pytest.mark.slow)]
+)
+def test_other_precisions(setting, examples):
+    picture = tf.constant(examples[0][0])
+
+    def results():
+        @tf.function
+        def apply(seed):
+            change = Augmentation("none", 0.3, mixup=0.5, cutmix=0.5)
+            mixed = change.batch(*examples, CLASSES, seed)
+            # Keras's own RandAugment fails with floatx float64.
+            alone = picture
+            if setting == "policy":
+                alone = change.image(picture, 12, seed)
+            return *mixed, alone
+
+        return [apply(tf.constant([seed, 0])) for seed in range(10)]
+
+    expected = results()
+    before = keras.config.floatx(), keras.config.dtype_policy()
+    if setting == "floatx":
+        keras.config.set_floatx("float64")
+    else:
+        keras.config.set_dtype_policy("mixed_float16")
+    try:
+        found = results()
+    finally:
+        keras.config.set_floatx(before[0])
+        keras.config.set_dtype_policy(before[1])
+    for one, other in zip(expected, found, strict=True):
+        for a, b in zip(one, other, strict=True):
+            assert a.dtype == b.dtype
+            if setting == "policy":
+                np.testing.assert_array_equal(a, b)

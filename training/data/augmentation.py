@@ -102,7 +102,8 @@ class Augmentation:
         """
         if self.geometry != "crop-flip":
             return self.image(image_files.decode(content, channels), size, seed)
-
+        content = tf.convert_to_tensor(content)
+        seed = tf.cast(seed, tf.int64)
         image = tf.cond(
             image_files.is_plain_jpeg(content),
             lambda: _part_of_jpeg(content, channels, seed),
@@ -172,11 +173,6 @@ class Augmentation:
         if not self.randaugment:
             return image
         return _rand_augment(image, self.randaugment, seed)
-
-
-def augment(name, image, size, seed):
-    """Changes an image by the geometry `name`, see `Augmentation.image`."""
-    return Augmentation(name, antialias=True).image(image, size, seed)
 
 
 def random_crop(shape, seed):

@@ -3,6 +3,7 @@
 import io
 import pathlib
 import re
+import struct
 
 import numpy as np
 import tensorflow as tf
@@ -30,6 +31,17 @@ LUMA = (19595, 38470, 7471)
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ORIENTATION = 0x0112  # tag of Exif
 _MARKS = ("Exif", "eXIf", "tiff:Orientation")
+
+# What Pillow raises for damaged files.
+_PILLOW_ERRORS = (
+    OSError,
+    SyntaxError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 # How most JPEGs start: the mark of the file, 18 bytes of JFIF, the mark of
 # tables. How all of them end.
@@ -210,19 +222,21 @@ def _decode_in_python(content):
     with _opened(content) as image:
         try:
             image.load()
-        except (OSError, SyntaxError, EOFError, IndexError) as error:
+            return _pixels(image), _orientation_of(image)
+        except _PILLOW_ERRORS as error:
             raise ValueError(str(error)) from None
-        orientation = _orientation_of(image)
-        if image.mode in ("I", "F"):
-            raise ValueError("pixels of 32 bits are not supported")
-        if image.mode.startswith("I;16"):
-            pixels = (np.asarray(image).astype("int32") + 128) // 257
-            pixels = np.repeat(pixels.astype("uint8")[..., None], 3, -1)
-        else:
-            if "transparency" in image.info:
-                image = image.convert("RGBA")
-            pixels = np.array(image.convert("RGB"))
-        return pixels, orientation
+
+
+def _pixels(image):
+    """Returns a uint8 array of shape `(height, width, 3)`."""
+    if image.mode in ("I", "F"):
+        raise ValueError("pixels of 32 bits are not supported")
+    if image.mode.startswith("I;16"):
+        pixels = (np.asarray(image).astype("int32") + 128) // 257
+        return np.repeat(pixels.astype("uint8")[..., None], 3, -1)
+    if "transparency" in image.info:
+        image = image.convert("RGBA")
+    return np.array(image.convert("RGB"))
 
 
 def _orientation_in_python(content):
@@ -238,7 +252,7 @@ def _opened(content):
         content = content.item()  # an array, outside of a graph
     try:
         return Image.open(io.BytesIO(content))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (*_PILLOW_ERRORS, Image.DecompressionBombError) as error:
         if isinstance(error, Image.UnidentifiedImageError):
             error = "no known image format"
         raise ValueError(str(error)) from None

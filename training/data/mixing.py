@@ -53,23 +53,22 @@ def _mix_up(images, labels, seeds, alpha):
     layer = keras_layer("MixUp", alpha=alpha)
     change = layer.get_random_transformation(images, seed=seeds)
     # 0 / 0 where both gamma variates of a small alpha underflow.
-    weight = change["mix_weight"]
+    weight = tf.cast(change["mix_weight"], tf.float32)
     change["mix_weight"] = tf.where(tf.math.is_nan(weight), 1.0, weight)
-    return _transformed(layer, images, labels, change)
+    mixed = tf.cast(tf.round(layer.transform_images(images, change)), tf.uint8)
+    mixed = tf.ensure_shape(mixed, images.shape)
+    return mixed, layer.transform_labels(labels, change)
 
 
 def _cut_mix(images, labels, seeds, alpha):
     layer = keras_layer("CutMix", factor=(alpha, alpha))
     change = layer.get_random_transformation(images, seed=seeds)
+    # As the layer does it, but in uint8: a quarter of the memory to move.
+    mask = change["batch_masks"][..., :1]
+    partners = tf.gather(images, change["permutation_order"])
+    mixed = tf.where(mask, partners, images)
     # Keras weighs the labels with the area before it is cut down to whole
     # pixels: a few per cent off in small images.
-    masks = tf.cast(change["batch_masks"], tf.float32)
-    change["mix_weight"] = 1.0 - tf.reduce_mean(masks, (1, 2, 3))
-    return _transformed(layer, images, labels, change)
-
-
-def _transformed(layer, images, labels, change):
-    mixed = layer.transform_images(images, change)
-    mixed = tf.cast(tf.round(mixed), tf.uint8)
-    mixed = tf.ensure_shape(mixed, images.shape)
+    area = tf.reduce_mean(tf.cast(mask, tf.float32), (1, 2, 3))
+    change["mix_weight"] = 1.0 - area
     return mixed, layer.transform_labels(labels, change)
