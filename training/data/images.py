@@ -1,5 +1,6 @@
 """Image files to uint8 tensors."""
 
+import functools
 import io
 import pathlib
 import re
@@ -30,7 +31,8 @@ LUMA = (19595, 38470, 7471)
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ORIENTATION = 0x0112  # tag of Exif
-_MARKS = ("Exif", "eXIf", "tiff:Orientation")
+_MARKS_OF_JPEG = ("Exif", "tiff:Orientation")
+_MARKS_OF_PNG = ("eXIf",)
 
 # What Pillow raises for damaged files.
 _PILLOW_ERRORS = (
@@ -105,7 +107,7 @@ def is_upright_jpeg(content):
     """Like `is_plain_jpeg` for any JPEG, but slow."""
     return tf.cond(
         tf.io.is_jpeg(content) & _is_whole(content),
-        lambda: _orientation(content) == 1,
+        lambda: _orientation(content, *_MARKS_OF_JPEG) == 1,
         lambda: False,
     )
 
@@ -159,9 +161,18 @@ def _decode_other(content):
         [
             (
                 tf.io.is_jpeg(content),
-                lambda: (_decode_jpeg(content), _orientation(content)),
+                lambda: (
+                    _decode_jpeg(content),
+                    _orientation(content, *_MARKS_OF_JPEG),
+                ),
             ),
-            (is_png, lambda: (_decode_png(content), _orientation(content))),
+            (
+                is_png,
+                lambda: (
+                    _decode_png(content),
+                    _orientation(content, *_MARKS_OF_PNG),
+                ),
+            ),
         ],
         default=lambda: _decode_with_pillow(content),
     )
@@ -183,12 +194,12 @@ def _decode_png(content):
     )
 
 
-def _orientation(content):
-    """Exif's orientation, from 1 (upright) to 8."""
+def _orientation(content, *marks):
+    """Exif's orientation, from 1 (upright) to 8; 1 without the `marks`."""
     # A search for one word is quick, also in a large file.
     without = [
-        tf.strings.regex_replace(content, word, "", replace_global=False)
-        for word in _MARKS
+        tf.strings.regex_replace(content, mark, "", replace_global=False)
+        for mark in marks
     ]
     result = tf.cond(
         tf.reduce_all(tf.strings.length(without) == tf.strings.length(content)),
@@ -206,8 +217,8 @@ def _turned(image, orientation):
         orientation > 4, lambda: tf.transpose(image, (1, 0, 2)), lambda: image
     )
     flipped = tf.constant([[3, 4, 7, 8], [2, 3, 6, 7]])  # rows, columns
-    steps = tf.where(tf.reduce_any(flipped == orientation, 1), -1, 1)
-    return image[:: steps[0], :: steps[1]]
+    axes = tf.boolean_mask([0, 1], tf.reduce_any(flipped == orientation, 1))
+    return tf.reverse(image, axes)
 
 
 def _decode_with_pillow(content):
@@ -244,10 +255,16 @@ def _orientation_in_python(content):
         return _orientation_of(image)
 
 
-def _opened(content):
+@functools.cache
+def _pillow():
     require("train", "Reading this image", "PIL")
     from PIL import Image
 
+    return Image
+
+
+def _opened(content):
+    Image = _pillow()
     if not isinstance(content, bytes):
         content = content.item()  # an array, outside of a graph
     try:
