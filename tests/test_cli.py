@@ -145,7 +145,7 @@ BAD = {
     "command": (["trian"], "trian"),
     "nothing": ([], "subcommand"),
     "diverging": (["train", "--learning-rate", "inf"], "and finite"),
-    "seed": (["train", "--seed", "99999999999"], "`seed` must be below"),
+    "seed": (["train", "--seed", "99999999999"], "`seed` must be at least 0"),
     "strategy": (["train", "--strategy", "gpu"], "`strategy` must be one of"),
     "no TPU": (["train", "--strategy", "tpu"], "needs a TPU that TensorFlow"),
     "no hosts": (

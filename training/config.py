@@ -37,6 +37,8 @@ class TrainConfig:
         mixup: Alpha of MixUp, 0 for none.
         cutmix: Alpha of CutMix, 0 for none. With both, each batch gets one.
         randaugment: Strength of RandAugment, from 0 (none) to 1.
+        antialias: Average over the pixels that a smaller crop leaves out, as
+            torchvision does; it halves the speed of the input.
         ema: Momentum per step of the moving average of the weights that is
             evaluated and saved, 0 for none.
         dropout: Rate of the dropout before the classifier.
@@ -91,6 +93,7 @@ class TrainConfig:
     mixup: float = 0.0
     cutmix: float = 0.0
     randaugment: float = 0.0
+    antialias: bool = False
     ema: float = 0.0
     dropout: float = 0.0
     image_size: int | None = None

@@ -45,6 +45,7 @@ RECIPES = {
         nesterov=False,
         weight_decay=1e-4,
         decayed="all",
+        antialias=True,
         output="runs/paper-resnet",
     ),
     # ECA-Net, section 4.1: MobileNetV2 on ImageNet.
@@ -64,6 +65,7 @@ RECIPES = {
         weight_decay=4e-5,
         decayed="all",
         dropout=0.25,
+        antialias=True,
         output="runs/paper-mobilenetv2",
     ),
     # After He et al., Bag of Tricks (arXiv 1812.01187), with RandAugment
@@ -85,7 +87,7 @@ RECIPES = {
         label_smoothing=0.1,
         mixup=0.2,
         cutmix=1.0,
-        randaugment=0.3,
+        randaugment=0.1,
         ema=0.9999,
         output="runs/modern",
     ),

@@ -122,6 +122,7 @@ class Setup:
                 randaugment=config.randaugment,
                 mixup=config.mixup,
                 cutmix=config.cutmix,
+                antialias=config.antialias,
             ),
             seed=config.seed,
             classes=len(self.preprocessing.labels),

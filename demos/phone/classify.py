@@ -51,56 +51,19 @@ def read_image(path):
         return image.convert("RGB")
 
 
-def linear(x):
-    return np.maximum(0, 1 - x)
-
-
-def cubic(x):
-    near = (1.5 * x - 2.5) * x * x + 1
-    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
-    return np.where(x < 1, near, np.where(x < 2, far, 0))
-
-
-def resize_matrix(old, new, kernel):
-    """Returns the (new, old) weights that resize one side of an image.
-
-    A pixel of the result is an average over the pixels that its kernel
-    covers, and a smaller image has a wider kernel: this is antialiasing.
-    Pillow's own resizing works so, too, but in integers, and is off by one
-    level in a tenth of the pixels.
-    """
-    scale = old / new
-    centres = (np.arange(new) + 0.5) * scale - 0.5
-    distances = np.abs(centres[:, None] - np.arange(old)) / max(scale, 1)
-    weights = kernel(distances)
-    return (weights / weights.sum(1, keepdims=True)).astype("float32")
-
-
-def round_to_bytes(image):
-    return np.round(np.clip(image, 0, 255)).astype("uint8")
-
-
-def resize(image, height, width, interpolation):
-    kernel = {"bilinear": linear, "bicubic": cubic}[interpolation]
-    rows = resize_matrix(image.shape[0], height, kernel)
-    columns = resize_matrix(image.shape[1], width, kernel)
-    # Rounded after each direction, as Pillow does it.
-    image = round_to_bytes(columns @ image.astype("float32"))
-    return round_to_bytes(np.tensordot(rows, image.astype("float32"), 1))
-
-
 def preprocess(image, settings):
     """Returns the pixels that the network sees, (size, size, channels)."""
     grey = settings["channels"] == 1
-    image = np.atleast_3d(np.asarray(image.convert("L" if grey else "RGB")))
+    image = image.convert("L" if grey else "RGB")
     size = settings["image_size"]
     short = round(size / settings["crop_fraction"])
-    height, width = image.shape[:2]
-    smaller = min(height, width)
-    height, width = short * height // smaller, short * width // smaller
-    image = resize(image, height, width, settings["interpolation"])
+    smaller = min(image.size)
+    width, height = (short * side // smaller for side in image.size)
+    method = Image.Resampling[settings["interpolation"].upper()]
+    pixels = np.asarray(image.resize((width, height), method))
     top, left = round((height - size) / 2), round((width - size) / 2)
-    return image[top : top + size, left : left + size]
+    pixels = pixels[top : top + size, left : left + size]
+    return pixels.reshape(size, size, settings["channels"])
 
 
 class Classifier:
