@@ -219,6 +219,7 @@ def test_round_trip_with_everything_else_than_the_defaults(tmp_path):
         num_classes=5,
         frozen_stages=2,
         fixed_statistics=False,
+        head_initializer=keras.initializers.HeNormal(seed=None),
         score_threshold=0.01,
         iou_threshold=0.4,
         max_detections=7,
@@ -231,6 +232,10 @@ def test_round_trip_with_everything_else_than_the_defaults(tmp_path):
     assert type(loaded) is RetinaNet
     for name in CONFIG:
         assert getattr(loaded, name) == getattr(model, name), name
+    assert isinstance(loaded.head_initializer, keras.initializers.HeNormal)
+    kernels = [model.get_layer(f"class_{i}").kernel for i in (1, 2)]
+    assert np.std(kernels[0]) > 0.05
+    assert np.abs(kernels[0] - kernels[1]).max() > 0.05
     paths = [[w.path for w in m.trainable_weights] for m in (model, loaded)]
     assert paths[0] == paths[1]
     for m in (model, loaded):

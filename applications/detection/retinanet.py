@@ -12,6 +12,7 @@ from eca_keras.applications.detection.boxes import clip
 from eca_keras.applications.detection.detector import Detector
 from eca_keras.applications.detection.fpn import feature_pyramid
 from eca_keras.applications.detection.fpn import level_of
+from eca_keras.applications.detection.heads import KERNEL_INITIALIZER
 from eca_keras.applications.detection.heads import retina_head
 from eca_keras.applications.detection.nms import batched_nms
 from eca_keras.applications.detection.trunk import make_trunk
@@ -72,6 +73,10 @@ class RetinaNet(Detector):
             usual with few images per step. Pass `False` to train from
             scratch.
         filters: Channels of the pyramid and the heads.
+        head_initializer: Initializer of the kernels of the heads' hidden
+            convolutions. The default is the paper's, normal with 0.01; in
+            heads narrower than its 256 channels the signal fades with it,
+            and `"he_normal"` learns faster.
         anchor_sizes: Smallest size of the anchors per level, in pixels.
         score_threshold: Detections must have a higher score.
         iou_threshold: Of two detections of a class that overlap more, the
@@ -109,6 +114,7 @@ class RetinaNet(Detector):
         attention="eca",
         fixed_statistics=True,
         filters=256,
+        head_initializer=KERNEL_INITIALIZER,
         anchor_sizes=(32, 64, 128, 256, 512),
         score_threshold=0.05,
         iou_threshold=0.5,
@@ -130,7 +136,11 @@ class RetinaNet(Detector):
         images = keras.Input(input_shape, name="images")
         pyramid = _pyramid(trunk(images), filters)
         logits, offsets = retina_head(
-            pyramid, len(RATIOS) * OCTAVES, num_classes, filters=filters
+            pyramid,
+            len(RATIOS) * OCTAVES,
+            num_classes,
+            filters=filters,
+            hidden_initializer=head_initializer,
         )
         super().__init__(
             images, {"logits": logits, "offsets": offsets}, name=name
@@ -140,6 +150,7 @@ class RetinaNet(Detector):
         self.frozen_stages = frozen_stages
         self.fixed_statistics = fixed_statistics
         self.filters = filters
+        self.head_initializer = keras.initializers.get(head_initializer)
         self.anchor_sizes = tuple(anchor_sizes)
         self.score_threshold = score_threshold
         self.iou_threshold = iou_threshold
@@ -254,6 +265,9 @@ class RetinaNet(Detector):
             **super().get_config(),
             "num_classes": self.num_classes,
             "filters": self.filters,
+            "head_initializer": keras.initializers.serialize(
+                self.head_initializer
+            ),
             "anchor_sizes": self.anchor_sizes,
             "score_threshold": self.score_threshold,
             "iou_threshold": self.iou_threshold,
