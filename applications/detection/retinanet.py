@@ -97,7 +97,7 @@ class RetinaNet(Detector):
     ...     filters=32,
     ... )
     >>> {name: tensor.shape[1:] for name, tensor in model.output.items()}
-    {'logits': (1152, 3), 'offsets': (1152, 4)}
+    {'logits': (1161, 3), 'offsets': (1161, 4)}
 
     Reference: [Focal Loss for Dense Object Detection](
     https://arxiv.org/abs/1708.02002) (ICCV 2017).
