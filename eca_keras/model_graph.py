@@ -10,7 +10,7 @@ import keras
 NOMINAL_SIZE = 256
 
 # These change the size of a map by a border, not its resolution.
-BORDERS = ("ZeroPadding", "Cropping")
+BORDERS = ("ZeroPadding", "Cropping", "Pad")
 
 
 def functional(model):
@@ -94,7 +94,9 @@ class ModelGraph:
 
     def is_border(self, i):
         """Whether a call only adds or removes a border."""
-        return type(self.nodes[i].operation).__name__.startswith(BORDERS)
+        node = self.nodes[i]
+        name = type(node.operation).__name__
+        return name.startswith(BORDERS) and len(node.input_tensors) == 1
 
     @functools.cached_property
     def kernels(self):

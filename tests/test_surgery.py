@@ -192,6 +192,20 @@ def test_stages(shape):
     assert added(model, given) == ["a_out_eca", "gated_eca", "last_eca"]
 
 
+def test_a_border_is_no_stage_end():
+    """Not even one of minus infinity, which has no mean."""
+
+    def build(x):
+        border = [[0, 0], [1, 1], [1, 1], [0, 0]]
+        x = ops.pad(x, border, constant_values=-np.inf)
+        x = layers.MaxPooling2D(3, strides=2)(x)
+        return layers.Conv2D(8, 3, name="last")(x)
+
+    given = net(build)
+    model = check_same(given, "stage")
+    assert added(model, given) == ["last_eca", "stem_bn_eca"]
+
+
 def test_regular_expression_and_predicate():
     given = net(lambda x: block(block(x, "a"), "b"))
     model = check_same(given, "[ab]_1_bn")
