@@ -16,12 +16,20 @@ from eca_keras import export_tflite
 from eca_keras import insert_attention
 
 FAST = ("MobileNet", "MobileNetV2")
+# The others of the table are not tested yet: docs/insert-attention.md.
+TESTED = (
+    *FAST,
+    "ConvNeXtTiny",
+    "DenseNet121",
+    "EfficientNetB0",
+    "InceptionResNetV2",
+)
 
 every_family = pytest.mark.parametrize(
     "name",
     [
         name if name in FAST else pytest.param(name, marks=pytest.mark.slow)
-        for name in FAMILIES
+        for name in TESTED
     ],
 )
 
