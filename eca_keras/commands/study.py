@@ -1,0 +1,147 @@
+"""`eca-keras study`."""
+
+import dataclasses
+import pathlib
+import typing
+
+import tyro
+
+from eca_keras.errors import InputError
+from eca_keras.errors import require
+from eca_keras.training.config import TrainConfig
+
+# Fields of `TrainConfig` that are options here, and win over --config.
+OVERRIDES = ("epochs", "batch_size", "learning_rate", "image_size")
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """Train networks that differ in their attention, and compare them.
+
+    Every network is trained with several seeds. The report has means,
+    intervals and tests. The same command goes on where it was stopped.
+
+    Args:
+        names: 'modules' (no attention, and ten kinds of it), 'kernel-size'
+            (of ECA) and 'backbones' (networks with and without ECA), one or
+            several. Runs that they share are trained once.
+        data: The images, as in `eca-keras train`.
+        model: Names of networks: one for 'modules' and 'kernel-size', any
+            number for 'backbones'. By default those that docs/studies.md
+            gives reasons for.
+        seeds: Number of seeds: 0, 1, 2 and so on.
+        epochs: Passes over the training images.
+        batch_size: Images per step.
+        learning_rate: Peak of the schedule.
+        image_size: Height and width in pixels.
+        config: JSON file with options of `eca-keras train` for all runs; by
+            default they are those in docs/studies.md.
+        minutes: Begin no further run after that many.
+        limit_runs: Train no more than this many runs.
+        report_only: Train nothing, write the reports of what is there.
+        output: Folder of the studies. A finished run leaves a JSON file in
+            its `results`, a study its report in a folder of its name.
+    """
+
+    names: typing.Annotated[tuple[str, ...], tyro.conf.Positional]
+    data: str = "fashion-mnist"
+    model: tuple[str, ...] = ()
+    seeds: int = 5
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    image_size: int | None = None
+    config: pathlib.Path | None = None
+    minutes: float | None = None
+    limit_runs: int | None = None
+    report_only: bool = False
+    output: pathlib.Path = pathlib.Path("runs/study")
+
+    def run(self):
+        require("train", "A study", "matplotlib", "scipy")
+        self._check()
+        from eca_keras.training.study import Runner
+        from eca_keras.training.study import find_study
+        from eca_keras.training.study import queue
+        from eca_keras.training.study.runs import check_alone
+
+        names = dict.fromkeys(self.names)
+        studies = [find_study(name, self.model) for name in names]
+        base = self._base()
+        if self.report_only:
+            self._report(studies, base)
+            return
+        base = check_alone(base)
+        runs = queue(studies, base, range(self.seeds))
+        runner = Runner(self.output, say=_say)
+        try:
+            missing = runner.run(runs, self.minutes, self.limit_runs)
+        except BaseException:
+            # What is there is worth a look, whatever stopped the rest.
+            if any((self.output / "results").glob("*.json")):
+                self._report(studies, base, partial=True)
+            raise
+        self._report(studies, base, partial=True)
+        if missing:
+            _say(
+                f"{missing} of {len(runs)} runs "
+                f"{'is' if missing == 1 else 'are'} missing: the same "
+                "command goes on"
+            )
+
+    def _check(self):
+        if not self.names:
+            raise InputError("`names` must name at least one study")
+        least = {"seeds": 1, "limit_runs": 0, "minutes": 0}
+        for name, least_value in least.items():
+            value = getattr(self, name)
+            if value is not None and not value >= least_value:
+                raise InputError(
+                    f"`{name}` must be at least {least_value}. "
+                    f"Received: {name}={value}"
+                )
+        if self.output.exists() and not self.output.is_dir():
+            raise InputError(
+                "`output` must be a folder, but there is a file at "
+                f"{self.output}"
+            )
+
+    def _base(self):
+        """Returns the `TrainConfig` that the rows of the studies change."""
+        from eca_keras.commands.train import Train
+        from eca_keras.training.study.settings import settings_for
+
+        changes = {
+            name: value
+            for name in OVERRIDES
+            if (value := getattr(self, name)) is not None
+        }
+        if self.config is None:
+            return settings_for(self.data, **changes)
+        given = Train(config=self.config).with_defaults()
+        fields = [field.name for field in dataclasses.fields(TrainConfig)]
+        values = {name: getattr(given, name) for name in fields}
+        return TrainConfig(**{**values, "data": self.data, **changes})
+
+    def _report(self, studies, base, partial=False):
+        """Writes the reports.
+
+        Args:
+            studies, base: As in `queue`.
+            partial: Whether a study may have no result at all yet.
+        """
+        from eca_keras.training.study import Records
+        from eca_keras.training.study import summarise
+        from eca_keras.training.study import write_report
+
+        records = Records(self.output / "results")
+        for study in studies:
+            summary = summarise(study, base, range(self.seeds), records)
+            if partial and not summary.results:
+                _say(f"{study.name}: no run has ended well yet, no report")
+                continue
+            _say(f"Wrote {write_report(summary, self.output / study.name)}")
+
+
+def _say(sentence):
+    print(sentence, flush=True)
