@@ -6,8 +6,12 @@ from eca_keras.commands.evaluate import Evaluate
 from eca_keras.commands.export import Export
 from eca_keras.commands.info import Info
 from eca_keras.commands.predict import Predict
+from eca_keras.commands.study import Study
 from eca_keras.commands.train import Train
 
-COMMANDS = (Train, Evaluate, Predict, Export, Convert, Info, Benchmark)
+COMMANDS = (
+    *(Train, Evaluate, Predict, Export, Convert),
+    *(Info, Benchmark, Study),
+)
 
 __all__ = ["COMMANDS", *(command.__name__ for command in COMMANDS)]
