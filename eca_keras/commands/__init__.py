@@ -8,9 +8,10 @@ from eca_keras.commands.info import Info
 from eca_keras.commands.predict import Predict
 from eca_keras.commands.study import Study
 from eca_keras.commands.train import Train
+from eca_keras.commands.visualize import Visualize
 
 COMMANDS = (
-    *(Train, Evaluate, Predict, Export, Convert),
+    *(Train, Evaluate, Predict, Visualize, Export, Convert),
     *(Info, Benchmark, Study),
 )
 

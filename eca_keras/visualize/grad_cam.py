@@ -1,0 +1,264 @@
+"""Where in an image a network sees a class: Grad-CAM.
+
+Own code, because no library that was tried does it for nested models on
+Keras 3.15 with TensorFlow 2.21; `docs/visualize.md` says which and why.
+"""
+
+import functools
+
+import keras
+import numpy as np
+from keras import ops
+
+from eca_keras.model_graph import count_kernels
+from eca_keras.model_graph import data_format
+from eca_keras.model_graph import functional
+from eca_keras.visualize import taps
+
+# Activations that turn scores into probabilities, see `_without_top`.
+TO_SHARES = ("softmax", "sigmoid", "log_softmax", "log_sigmoid")
+
+
+def grad_cam(model, images, class_index=None, layer=None, batch_size=32):
+    """Shows where in an image a classifier sees a class.
+
+    The heat map is `relu(sum_c w_c A_c)`, where `A_c` is channel `c` of the
+    map that `layer` gives and `w_c` the mean over its positions of the
+    derivative of the class's score by it. The score is that before a softmax
+    or sigmoid at the end of the model: behind it, derivatives vanish where
+    the model is sure. Needs the TensorFlow backend.
+
+    Args:
+        model: A Keras model with one input, images, and one output, a number
+            per class. Models inside the model are gone into. Of a subclass
+            of `keras.Model` with a `call` of its own, the score is what it
+            returns.
+        images: Array of shape `(images, height, width, channels)`, or as the
+            model's data format has it.
+        class_index: Index of the class, or one index per image; by default
+            for each image the class with the highest score.
+        layer: Name of a layer that gives a map: its own name where it is the
+            only one of that name, or after the names of the models around
+            it, `"backbone/conv5_block3_out"`. By default the last map with
+            more than one position.
+        batch_size: Images per call of the model.
+
+    Returns:
+        float32 array of shape `(images, height, width)`, each heat map
+        resized to its image (bilinear) and divided by its largest value:
+        between 0 and 1, all 0 where nothing speaks for the class.
+
+    Raises:
+        ValueError: if an argument is out of its range, or the model is of
+            another kind.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from eca_keras.applications import ECAResNet20
+    >>> model = ECAResNet20(input_shape=(16, 16, 3), classes=10)
+    >>> images = np.random.default_rng(0).normal(size=(2, 16, 16, 3))
+    >>> grad_cam(model, images, class_index=3).shape
+    (2, 16, 16)
+
+    Reference: [Grad-CAM: Visual Explanations from Deep Networks via
+    Gradient-based Localization](https://arxiv.org/abs/1610.02391) (ICCV
+    2017), Eq. 1 and 2.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "`grad_cam` needs the TensorFlow backend. Received: "
+            f"{keras.backend.backend()!r}"
+        )
+    taps.check_images(images, batch_size)
+    images = np.asarray(images)
+    if images.ndim != 4:
+        raise ValueError(
+            "`images` must have rank 4: images, height, width and channels. "
+            f"Received: shape={images.shape}"
+        )
+    target = _target(model, images[:1], layer)
+    indices = _class_indices(class_index, len(images))
+    maps = [
+        _maps(model, target, batch, chosen)
+        for batch, chosen in zip(
+            taps.batches(images, batch_size),
+            taps.batches(indices, batch_size),
+            strict=True,
+        )
+    ]
+    channels_first = data_format(model) == "channels_first"
+    size = images.shape[2:] if channels_first else images.shape[1:3]
+    return _finish(np.concatenate(maps), size)
+
+
+def _class_indices(class_index, count):
+    """One index per image; -1 for the class with the highest score."""
+    if class_index is None:
+        return np.full(count, -1)
+    indices = np.asarray(class_index)
+    if (
+        indices.dtype.kind not in "iu"
+        or indices.shape not in ((), (count,))
+        or indices.min() < 0
+    ):
+        raise ValueError(
+            "`class_index` must be None, an index from 0, or one per image. "
+            f"Received: class_index={class_index!r} for {count} images"
+        )
+    return np.broadcast_to(indices.astype("int64"), count)
+
+
+def _target(model, image, layer):
+    """The operation whose map is looked at."""
+    if layer is not None:
+        return taps.find(model, layer)
+    last, has_kernel = None, False
+    for operation, shape in _calls(model, image):
+        has_kernel = has_kernel or bool(count_kernels(operation))
+        if has_kernel and _is_map(shape, _format_of(operation, model)):
+            last = operation
+    if last is None:
+        raise ValueError(
+            f"`model` must have a layer that gives a map of several "
+            f"positions. Received: {model.name!r}, which has none behind a "
+            "layer with a kernel"
+        )
+    return last
+
+
+def _calls(model, image):
+    """Returns `(operation, shape)` of all calls, in order of their ends."""
+    calls = []
+
+    def listening(operation):
+        call = operation.call
+
+        def run(*args, **kwargs):
+            outputs = call(*args, **kwargs)
+            calls.append((operation, tuple(getattr(outputs, "shape", ()))))
+            return outputs
+
+        return operation, "call", run
+
+    parts = [part for _, part in taps.walk(model) if functional(part) is None]
+    with taps.replaced([listening(part) for part in parts]):
+        taps.run(lambda image: model(image, training=False), model, image)
+    return calls
+
+
+def _format_of(operation, model):
+    return getattr(operation, "data_format", None) or data_format(model)
+
+
+def _is_map(shape, data_format):
+    if len(shape) != 4:
+        return False
+    sides = shape[2:] if data_format == "channels_first" else shape[1:3]
+    return max(sides) > 1
+
+
+def _maps(model, target, images, indices):
+    """Heat maps before they are resized, shape `(images, *positions)`."""
+    pair = taps.run(
+        functools.partial(_derive, model, target, indices), model, images
+    )
+    first = _format_of(target, model) == "channels_first"
+    positions, channels = ((2, 3), 1) if first else ((1, 2), 3)
+    values, gradient = (
+        np.float64(ops.convert_to_numpy(ops.cast(each, "float32")))
+        for each in pair
+    )
+    weights = gradient.mean(axis=positions, keepdims=True)
+    return np.maximum((weights * values).sum(axis=channels), 0)
+
+
+def _derive(model, target, indices, images):
+    """The map of `target`, and the derivative of the scores by it."""
+    import tensorflow as tf
+
+    call, kept = target.call, []
+
+    def listening(*args, **kwargs):
+        outputs = call(*args, **kwargs)
+        if tf.is_tensor(outputs):
+            # A tensor of its own: an activation that is linear returns what
+            # it got, which others may read too.
+            outputs = tf.identity(outputs)
+            tape.watch(outputs)
+        kept.append(outputs)
+        return outputs
+
+    changes = [(target, "call", listening), *_without_top(model)]
+    with tf.GradientTape() as tape:
+        with taps.replaced(changes):
+            scores = model(images, training=False)
+        _check_scores(scores, model, indices)
+        chosen = tf.where(indices < 0, tf.argmax(scores, -1), indices)
+        score = tf.gather(scores, chosen, axis=1, batch_dims=1)
+    _check_map(kept, target)
+    gradient = tape.gradient(score, kept[-1])
+    if gradient is None:
+        raise ValueError(
+            "`layer` must lead to the scores of the classes. "
+            f"Received: layer={target.name!r}"
+        )
+    return kept[-1], gradient
+
+
+def _check_map(kept, target):
+    if not kept:
+        raise ValueError(
+            "`layer` must take part in what the model computes. "
+            f"Received: layer={target.name!r}"
+        )
+    shape = getattr(kept[-1], "shape", None)
+    if shape is None or len(shape) != 4:
+        raise ValueError(
+            "`layer` must give a map: images, height, width and channels. "
+            f"Received: layer={target.name!r}, which gives "
+            f"{type(kept[-1]).__name__ if shape is None else tuple(shape)}"
+        )
+
+
+def _check_scores(scores, model, indices):
+    shape = getattr(scores, "shape", None)
+    if shape is None or len(shape) != 2:
+        raise ValueError(
+            "`model` must be a classifier, with one output of shape (images, "
+            f"classes). Received: {model.name!r}, which gives "
+            f"{keras.tree.map_structure(lambda x: tuple(x.shape), scores)}"
+        )
+    if indices.max() >= shape[1]:
+        raise ValueError(
+            f"`class_index` must be below {shape[1]}, the number of classes. "
+            f"Received: class_index={indices.max()}"
+        )
+
+
+def _without_top(model):
+    """Replacements by which a model returns scores, not probabilities."""
+    graph = functional(model)
+    if graph is None or len(graph.outputs) != 1:
+        return []
+    last = graph.outputs[0]._keras_history.operation
+    if functional(last) is not None:
+        return _without_top(last)
+    activation = getattr(last, "activation", None)
+    if getattr(activation, "__name__", None) in TO_SHARES:
+        return [(last, "activation", keras.activations.linear)]
+    if type(last).__name__.lower() in TO_SHARES:
+        return [(last, "call", lambda inputs, *args, **kwargs: inputs)]
+    return []
+
+
+def _finish(maps, size):
+    maps = ops.image.resize(
+        maps[..., None].astype("float32"),
+        size,
+        interpolation="bilinear",
+        data_format="channels_last",
+    )
+    maps = ops.convert_to_numpy(maps)[..., 0]
+    largest = maps.max(axis=(1, 2), keepdims=True)
+    return np.divide(maps, largest, out=np.zeros_like(maps), where=largest > 0)

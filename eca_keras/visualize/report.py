@@ -1,0 +1,276 @@
+"""A folder with everything there is to see of a trained model."""
+
+import csv
+import dataclasses
+import io
+import os
+import pathlib
+
+import numpy as np
+
+from eca_keras.atomic import staged_folder
+from eca_keras.errors import require
+from eca_keras.visualize import figures
+from eca_keras.visualize import taps
+from eca_keras.visualize.gates import NoChannelWeights
+from eca_keras.visualize.gates import by_stage
+from eca_keras.visualize.gates import channel_kernels
+from eca_keras.visualize.gates import channel_weights
+from eca_keras.visualize.gates import class_means
+from eca_keras.visualize.gates import class_spread
+from eca_keras.visualize.grad_cam import grad_cam
+from eca_keras.visualize.page import page
+
+PAGE = "index.html"
+NUMBERS = "numbers.npz"
+TABLES = ("layers.csv", "class-means.csv", "kernels.csv")
+PICTURES = ("channel-weights", "stages", "kernels", "grad-cam")
+FILES = (PAGE, NUMBERS, *TABLES, *(f"{name}.png" for name in PICTURES))
+
+DPI = 110
+GRAD_CAM_COLUMNS = 3
+
+HEADINGS = {
+    "channel-weights": "Channel weights by class",
+    "stages": "Channel weights by stage",
+    "kernels": "Kernels along the channels",
+    "grad-cam": "Grad-CAM",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """What was measured of a model.
+
+    Attributes:
+        weights: List of `ChannelWeights`; empty without attention.
+        kernels: What `channel_kernels` returns.
+        shown: Places in the sample of the images with heat maps.
+        maps: Heat maps of these.
+        guesses: Index of the class that the model takes each for.
+        shares: The probability that it gives that class.
+        note: A sentence if something could not be measured, else "".
+    """
+
+    weights: list
+    kernels: dict
+    shown: np.ndarray
+    maps: np.ndarray
+    guesses: np.ndarray
+    shares: np.ndarray
+    note: str = ""
+
+
+def measure(model, sample, *, heat_maps, layer, batch_size):
+    """Measures a classifier on a `Sample`.
+
+    Args:
+        model: The model.
+        sample: `Sample`.
+        heat_maps: Heat maps per class.
+        layer, batch_size: As in `grad_cam`.
+
+    Returns:
+        `Findings`.
+
+    Raises:
+        ValueError: as `grad_cam` does.
+    """
+    shown = np.concatenate(
+        [
+            np.flatnonzero(sample.labels == label)[:heat_maps]
+            for label in sample.classes
+        ]
+    )
+    images = sample.images[shown]
+    # First what may be refused, before the slower part.
+    maps = grad_cam(model, images, layer=layer, batch_size=batch_size)
+    shares = np.concatenate(
+        [
+            np.asarray(model(batch, training=False))
+            for batch in taps.batches(images, batch_size)
+        ]
+    )
+    weights, kernels, note = [], {}, ""
+    try:
+        weights = channel_weights(model, sample.images, batch_size)
+        kernels = channel_kernels(model)
+    except NoChannelWeights as error:
+        note = f"Only Grad-CAM is shown: {error}"
+    guesses = shares.argmax(axis=1)
+    return Findings(
+        weights, kernels, shown, maps, guesses, shares.max(axis=1), note
+    )
+
+
+def write(path, findings, sample, *, name, labels):
+    """Writes pictures, tables and a page with all of them.
+
+    Args:
+        path: The folder, which must be new, empty or an earlier result.
+        findings: `Findings`.
+        sample: `Sample`.
+        name: What the model is called.
+        labels: Names of all classes of the model.
+    """
+    require("train", "A picture", "matplotlib")
+    with staged_folder(path, is_ours=_is_ours) as folder:
+        folder = pathlib.Path(folder)
+        folder.mkdir()
+        pictures = {
+            kind: _png(figure)
+            for kind, figure in _figures(findings, sample, labels)
+        }
+        for kind, content in pictures.items():
+            (folder / f"{kind}.png").write_bytes(content)
+        rows = _layer_rows(findings, sample) if findings.weights else None
+        if rows:
+            _write_csv(folder / "layers.csv", rows)
+            _write_csv(
+                folder / "class-means.csv", _class_rows(findings, sample)
+            )
+        if findings.kernels:
+            _write_csv(folder / "kernels.csv", _kernel_rows(findings.kernels))
+        _write_numbers(folder / NUMBERS, findings, sample)
+        sections = [
+            (HEADINGS[kind], _caption(kind, sample), content)
+            for kind, content in pictures.items()
+        ]
+        text = page(name, _facts(findings, sample), sections, rows)
+        (folder / PAGE).write_text(text, "utf-8")
+
+
+def _is_ours(path):
+    names = set(os.listdir(path))
+    return PAGE in names and names <= set(FILES)
+
+
+def _figures(findings, sample, labels):
+    if findings.weights:
+        yield (
+            "channel-weights",
+            figures.channel_weights_figure(
+                findings.weights, sample.labels, sample.classes
+            ),
+        )
+        yield "stages", figures.stages_figure(by_stage(findings.weights))
+    if findings.kernels:
+        yield "kernels", figures.kernels_figure(findings.kernels)
+    titles = [
+        (sample.classes[sample.labels[place]], f"{labels[guess]} {share:.0%}")
+        for place, guess, share in zip(
+            findings.shown, findings.guesses, findings.shares, strict=True
+        )
+    ]
+    yield (
+        "grad-cam",
+        figures.grad_cam_figure(
+            sample.images[findings.shown],
+            findings.maps,
+            titles,
+            min(GRAD_CAM_COLUMNS, len(titles)),
+        ),
+    )
+
+
+def _png(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=DPI, format="png")
+    return buffer.getvalue()
+
+
+def _write_csv(path, rows):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+
+
+def _layer_rows(findings, sample):
+    titles = ("layer", "class", "map", "channels", "kernel size")
+    measures = ("mean", "deviation", "smallest", "largest", "class spread")
+    rows = [(*titles, *measures)]
+    for each in findings.weights:
+        gates = each.gates
+        kernel = findings.kernels.get(each.name.partition("#")[0])
+        means = class_means(gates, sample.labels, list(sample.classes))
+        values = (gates.mean(), gates.std(), gates.min(), gates.max())
+        rows.append(
+            (
+                each.name,
+                each.layer,
+                "x".join(map(str, each.positions)),
+                gates.shape[1],
+                "" if kernel is None else len(kernel),
+                *(f"{value:.4f}" for value in (*values, class_spread(means))),
+            )
+        )
+    return rows
+
+
+def _class_rows(findings, sample):
+    yield "layer", "channel", *sample.classes.values()
+    for each in findings.weights:
+        means = class_means(each.gates, sample.labels, list(sample.classes))
+        for channel, values in enumerate(means.T):
+            yield each.name, channel, *(f"{value:.6f}" for value in values)
+
+
+def _kernel_rows(kernels):
+    yield "layer", "channel", "neighbour", "weight"
+    for name, kernel in kernels.items():
+        # "all" where the channels share a kernel.
+        columns = {"all": kernel} if kernel.ndim == 1 else enumerate(kernel.T)
+        for channel, weights in dict(columns).items():
+            for place, weight in enumerate(weights):
+                offset = place - len(weights) // 2
+                yield name, channel, offset, f"{weight:.8g}"
+
+
+def _write_numbers(path, findings, sample):
+    arrays = {f"gates/{each.name}": each.gates for each in findings.weights}
+    np.savez_compressed(
+        path,
+        indices=sample.indices,
+        labels=sample.labels,
+        grad_cam=findings.maps,
+        grad_cam_images=findings.shown,
+        grad_cam_classes=findings.guesses,
+        **arrays,
+    )
+
+
+def _facts(findings, sample):
+    counts = [
+        f"{np.count_nonzero(sample.labels == label)} of {name}"
+        for label, name in sample.classes.items()
+    ]
+    facts = [
+        f"Measured on {len(sample.labels)} {sample.part} images of "
+        f"{sample.data}: {', '.join(counts)}."
+    ]
+    return [*facts, findings.note + "."] if findings.note else facts
+
+
+def _caption(kind, sample):
+    return {
+        "channel-weights": (
+            "What each channel is multiplied by, averaged over the images of "
+            "a class. Lines apart: the layer tells the classes apart. "
+            '"class spread" in the table is their standard deviation, '
+            "averaged over the channels. Of many channels 64 or fewer at equal "
+            "distances are drawn."
+        ),
+        "stages": (
+            "All channel weights of all images, by the size of the map that "
+            "they belong to."
+        ),
+        "kernels": (
+            "What a channel's weight takes from the means of its neighbours "
+            "(0: its own). Of kernels that differ by channel: mean and "
+            "standard deviation over the channels."
+        ),
+        "grad-cam": (
+            "Left the image and its class; right what the model takes it "
+            "for, with the probability, and where it sees that; 1 is the "
+            "largest value in the image."
+        ),
+    }[kind]

@@ -1,0 +1,124 @@
+"""Images of some classes, as a trained model takes them."""
+
+import dataclasses
+import difflib
+
+import numpy as np
+import tensorflow as tf
+
+from eca_keras.errors import InputError
+from eca_keras.training.data.images import shown_size
+from eca_keras.training.data.source import FETCHED
+from eca_keras.visualize.figures import MAX_CLASSES
+
+DEFAULT_CLASSES = 4  # as many as in the figures of the paper
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Images of some classes.
+
+    Attributes:
+        data: Name of the data.
+        part: `"train"`, `"validation"` or `"test"`.
+        classes: Dictionary of the labels to their names.
+        indices: int64 array, where in the part the images are, class by
+            class.
+        labels: int64 array, the label of each image.
+        images: uint8 array of shape `(images, size, size, channels)`.
+    """
+
+    data: str
+    part: str
+    classes: dict
+    indices: np.ndarray
+    labels: np.ndarray
+    images: np.ndarray
+
+
+def take(trained, data, part, names, count):
+    """Takes up to `count` images of each class.
+
+    Which ones depends on the data and `count` alone.
+
+    Args:
+        trained: `training.trained.Trained`.
+        data: As in `TrainConfig`; by default that of the run.
+        part: By default the test images, or the validation images where
+            there are none.
+        names: Names of the classes; by default `DEFAULT_CLASSES` of them, at
+            equal distances.
+        count: Images per class.
+
+    Returns:
+        A `Sample`.
+
+    Raises:
+        InputError: if there is no such data, class or image.
+    """
+    source, data = trained._source(data)
+    part = part or ("validation" if source.test is None else "test")
+    split = getattr(source, part)
+    if split is None:
+        raise InputError(f"data={data!r} has no part {part!r}")
+    classes = _classes(source.class_names, names)
+    found = _search(split, classes, count)
+    empty = [classes[label] for label in classes if not len(found[label])]
+    if empty:
+        raise InputError(
+            f"The {part} part of data={data!r} has no image of "
+            f"{', '.join(empty)}"
+        )
+    indices = np.concatenate([found[label] for label in classes])
+    labels = np.repeat(list(classes), [len(found[label]) for label in classes])
+    images = np.stack([_shown(split, trained, int(i)) for i in indices])
+    return Sample(data, part, classes, indices, labels, images)
+
+
+def _classes(known, names):
+    """Dictionary of labels to names, in the order asked for."""
+    if not names:
+        count = min(DEFAULT_CLASSES, len(known))
+        chosen = [i * len(known) // count for i in range(count)]
+        return {label: known[label] for label in chosen}
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 5, 0)
+            raise InputError(
+                "`classes` must be names of classes of the data, such as "
+                f"{', '.join(close)}. Received: {name!r}"
+            )
+    names = list(dict.fromkeys(names))
+    if len(names) > MAX_CLASSES:
+        raise InputError(
+            f"`classes` must be at most {MAX_CLASSES}, which is what a "
+            f"picture can tell apart. Received: {len(names)}"
+        )
+    return {known.index(name): name for name in names}
+
+
+def _search(split, classes, count):
+    """Dictionary of labels to sorted indices of up to `count` images each."""
+    found = {label: [] for label in classes}
+    order = np.random.default_rng(0).permutation(split.size)
+    order = order[~np.isin(order, split.bad)]
+    for start in range(0, len(order), FETCHED):
+        chunk = order[start : start + FETCHED]
+        _, labels = split.fetch(tf.constant(chunk, tf.int64))
+        for index, label in zip(chunk, labels.numpy(), strict=True):
+            if label in found and len(found[label]) < count:
+                found[label].append(index)
+        if all(len(indices) == count for indices in found.values()):
+            break
+    return {label: np.sort(indices) for label, indices in found.items()}
+
+
+def _shown(split, trained, index):
+    settings = trained.preprocessing
+    image = shown_size(
+        split.read(index),
+        settings.image_size,
+        settings.crop_fraction,
+        settings.interpolation,
+    )
+    return image.numpy()
