@@ -99,35 +99,87 @@ def benchmark(
     >>> [(row.task, row.batch_size, row.ratio) for row in rows]
     [('inference', 2, 1.0), ('training', 8, 1.0)]
     """
-    check(models, batch_sizes, training_batch_size, rounds, warmup)
-    models = {
-        name: model if isinstance(model, keras.Model) else model()
-        for name, model in models.items()
-    }
-    tasks = [("inference", size, _inference) for size in batch_sizes]
-    if training_batch_size is not None:
-        tasks.append(("training", training_batch_size, _training))
+    names = list(models)
     rows = []
-    for task, batch_size, prepare in tasks:
-        steps = [
-            prepare(
-                model,
-                _random_inputs(model, batch_size, input_shape, seed),
-            )
-            for model in models.values()
-        ]
-        wall, cpu = time_steps(steps, rounds, warmup)
-        for i, name in enumerate(models):
+    for measured in measure(
+        models,
+        batch_sizes=batch_sizes,
+        training_batch_size=training_batch_size,
+        input_shape=input_shape,
+        rounds=rounds,
+        warmup=warmup,
+        seed=seed,
+    ):
+        for i, name in enumerate(names):
             row = _latency(
-                name, task, batch_size, wall[:, (0, i)], cpu[:, (0, i)]
+                name,
+                measured.task,
+                measured.batch_size,
+                measured.wall[:, (0, i)],
+                measured.cpu[:, (0, i)],
             )
             rows.append(row)
             if progress:
                 progress(
-                    f"{name}, {task}, batch {batch_size}: "
+                    f"{name}, {row.task}, batch {row.batch_size}: "
                     f"{1e3 * row.seconds:.1f} ms, ratio {row.ratio:.3f}"
                 )
     return rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Rounds:
+    """What all models took for one task.
+
+    Attributes:
+        task, batch_size: As in `Latency`.
+        wall, cpu: Wall-clock and processor seconds, arrays of shape
+            `(rounds, models)`.
+    """
+
+    task: str
+    batch_size: int
+    wall: np.ndarray
+    cpu: np.ndarray
+
+
+def measure(
+    models,
+    *,
+    batch_sizes,
+    training_batch_size,
+    input_shape=None,
+    rounds=20,
+    warmup=3,
+    seed=0,
+):
+    """Yields the `Rounds` of each task; takes the arguments of `benchmark`.
+
+    A model may also be an object with a method `step(task, batch_size)` that
+    returns a function for `time_steps`: one that runs elsewhere.
+    """
+    check(models, batch_sizes, training_batch_size, rounds, warmup)
+    models = [
+        model if isinstance(model, keras.Model) else model()
+        for model in models.values()
+    ]
+    tasks = [("inference", size) for size in batch_sizes]
+    if training_batch_size is not None:
+        tasks.append(("training", training_batch_size))
+    for task, batch_size in tasks:
+        steps = [
+            _step(model, task, batch_size, input_shape, seed)
+            for model in models
+        ]
+        yield Rounds(task, batch_size, *time_steps(steps, rounds, warmup))
+
+
+def _step(model, task, batch_size, input_shape, seed):
+    if not isinstance(model, keras.Model):
+        return model.step(task, batch_size)
+    inputs = _random_inputs(model, batch_size, input_shape, seed)
+    prepare = {"inference": _inference, "training": _training}[task]
+    return prepare(model, inputs)
 
 
 def check(models, batch_sizes, training_batch_size, rounds, warmup):
@@ -212,7 +264,9 @@ def time_steps(steps, rounds, warmup):
     """Has functions take turns.
 
     Args:
-        steps: List of functions without arguments.
+        steps: List of functions without arguments. One that has a method
+            `timed`, which makes the call and returns its wall-clock and
+            processor seconds, is asked for them.
         rounds: How often each is timed.
         warmup: How often each is called beforehand.
 
@@ -226,11 +280,15 @@ def time_steps(steps, rounds, warmup):
     wall, cpu = np.zeros((2, rounds, len(steps)))
     for i in range(rounds):
         for j in _order(i, len(steps)):
-            start = time.perf_counter(), time.process_time()
-            steps[j]()
-            wall[i, j] = time.perf_counter() - start[0]
-            cpu[i, j] = time.process_time() - start[1]
+            timed = getattr(steps[j], "timed", None)
+            wall[i, j], cpu[i, j] = timed() if timed else _timed(steps[j])
     return wall, cpu
+
+
+def _timed(step):
+    start = time.perf_counter(), time.process_time()
+    step()
+    return time.perf_counter() - start[0], time.process_time() - start[1]
 
 
 def _order(i, count):
@@ -285,13 +343,13 @@ def format_table(rows):
     return aligned(table)
 
 
-def aligned(table):
-    """Returns rows of text as lines: two names first, then numbers."""
+def aligned(table, names=2):
+    """Returns rows of text as lines: some names first, then numbers."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return "\n".join(
         "  ".join(
             # Names to the left, numbers to the right.
-            cell.ljust(width) if i < 2 else cell.rjust(width)
+            cell.ljust(width) if i < names else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         )
         for line in table

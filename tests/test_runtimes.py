@@ -228,7 +228,7 @@ def test_command(tmp_path, capsys):
     ("options", "sentence"),
     [
         (["--threads", "1"], "`threads` must only be given with `runtime`"),
-        (["--picture", "a.png"], "`picture` must only be given with"),
+        (["--runtime", "onnx", "--against", "torch"], "`against` must only be"),
         (["--runtime", "onnx,caffe"], "`runtimes` must be some of"),
     ],
 )

@@ -13,12 +13,19 @@ from eca_keras.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
-    """Time networks with and without attention, alternating in one process.
+    """Count and time networks with and without attention, taking turns.
 
     Args:
         models: Names of networks.
         attention: Attention modules to compare; the first is what the others
             are compared with.
+        against: Have the same networks of other libraries take turns:
+            'keras.applications' (without attention), 'torch' (without, and
+            with eca, as the authors have it), or both.
+        torch_python: The Python that has PyTorch, for --against torch; by
+            default the one of this command.
+        kernel_size: 'adaptive' (Eq. 12 of the paper), 'paper' (the released
+            sizes), an integer, or one per stage with commas between.
         runtime: Instead of inference and training in Keras, time inference in
             these runtimes, separated by commas, of 'keras', 'xla', 'tflite',
             'tflite-float16', 'tflite-dynamic', 'tflite-int8' and 'onnx'.
@@ -31,14 +38,21 @@ class Benchmark:
             training out.
         rounds: How often each is timed.
         output: File for the table as CSV.
-        picture: With --runtime: file for a bar chart, such as latency.png.
-            Further networks and batch sizes get a number in its name.
+        picture: File for a picture, such as networks.png: parameters,
+            speed (or --accuracy) and multiply-accumulates as bubbles; with
+            --runtime a bar chart for each network and batch size, the second
+            and further ones with a number in the name.
+        accuracy: CSV file with the columns network, attention and top1 (in
+            percent), for the picture to show accuracy instead of speed.
     """
 
     models: typing.Annotated[tuple[str, ...], tyro.conf.Positional] = (
         "ECAResNet50",
     )
     attention: tuple[str, ...] = ("none", "eca")
+    against: tuple[str, ...] = ()
+    torch_python: str | None = None
+    kernel_size: str = "adaptive"
     runtime: str | None = None
     threads: int | None = None
     image_size: int | None = None
@@ -47,16 +61,12 @@ class Benchmark:
     rounds: int = 20
     output: pathlib.Path | None = None
     picture: pathlib.Path | None = None
+    accuracy: pathlib.Path | None = None
 
     def run(self):
         from eca_keras.benchmarking import write_csv
 
-        for name in ("threads", "picture"):
-            if getattr(self, name) is not None and self.runtime is None:
-                raise InputError(
-                    f"`{name}` must only be given with `runtime`. "
-                    f"Received: {name}={getattr(self, name)}"
-                )
+        self._check()
         try:
             rows = self._runtimes() if self.runtime else self._keras()
         except ValueError as error:
@@ -64,25 +74,65 @@ class Benchmark:
         if self.output:
             write_csv(rows, self.output)
 
-    def _keras(self):
-        from eca_keras.benchmarking import benchmark
-        from eca_keras.benchmarking import format_table
+    def _check(self):
+        """Refuses options that would have no effect, or not the asked one."""
+        from eca_keras.drawing import check_picture
 
+        needed = {
+            "threads": self.runtime,
+            "torch_python": "torch" in self.against,
+            "accuracy": self.picture and not self.runtime,
+        }
+        goes_with = {
+            "threads": "`runtime`",
+            "torch_python": "`against torch`",
+            "accuracy": "`picture`, and without `runtime`",
+        }
+        for name, there in needed.items():
+            if getattr(self, name) is not None and not there:
+                raise InputError(
+                    f"`{name}` must only be given with {goes_with[name]}. "
+                    f"Received: {name}={getattr(self, name)}"
+                )
+        if self.runtime and self.against:
+            raise InputError(
+                "`against` must only be given without `runtime`. "
+                f"Received: against={' '.join(self.against)}"
+            )
+        if self.picture:  # before the minutes that it takes to measure
+            check_picture(self.picture)
+
+    def _keras(self):
+        from eca_keras import comparison
+
+        accuracies = None
+        if self.accuracy:
+            accuracies = comparison.read_accuracies(self.accuracy)
         rows = []
         for model in self.models:
-            rows += benchmark(
-                self._networks(model),
+            rows += comparison.compare_networks(
+                model,
+                self.attention,
+                against=self.against,
+                torch_python=self.torch_python,
+                kernel_size=self.kernel_size,
+                image_size=self.image_size,
                 batch_sizes=self.batch_sizes or (8, 1),
                 training_batch_size=self.training_batch_size or None,
                 rounds=self.rounds,
                 progress=functools.partial(print, file=sys.stderr),
             )
-        print(format_table(rows))
+        print(comparison.format_networks(rows))
         print(
-            "\nms: median of a call. ratio: median over the rounds of the "
-            "time by that of the first\nattention in the same round. "
-            "CPU: processor time of all threads."
+            "\nparameters: those that train. GMAC: 10^9 multiply-accumulates "
+            "of an image. ms: median of\na call, with quartiles. ratio: "
+            "median over the rounds of the time by that of the same\n"
+            "library's network with the first attention in the same round. "
+            "CPU: processor time of all\nthreads. by ours: the same, by the "
+            "time of this library's network with that attention."
         )
+        if self.picture:
+            comparison.write_bubbles(rows, self.picture, accuracies)
         return rows
 
     def _runtimes(self):
@@ -132,6 +182,7 @@ class Benchmark:
                 build_network,
                 model,
                 attention=attention,
+                kernel_size=self.kernel_size,
                 input_shape=(size, size, 3),
             )
             for attention in self.attention

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 
 from eca_keras import benchmarking
+from eca_keras.drawing import new_figure
+from eca_keras.drawing import save_figure
 from eca_keras.errors import InputError
 from eca_keras.errors import require
 from eca_keras.export import checks
@@ -322,21 +324,9 @@ def write_picture(rows, path):
         path: The picture, such as `latency.png` or `.svg`. It only appears,
             or changes, once it is complete.
     """
-    require("train", "A picture", "matplotlib")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    from eca_keras.atomic import staged_files
-
-    suffix = os.path.splitext(path)[1].lstrip(".").lower()
-    if suffix not in FigureCanvasAgg.get_supported_filetypes():
-        raise InputError(
-            "`picture` must end in .png, .svg or .pdf. "
-            f"Received: picture={os.fspath(path)}"
-        )
     models = list(dict.fromkeys(row.model for row in rows))
     runtimes = list(dict.fromkeys(row.runtime for row in rows))
-    figure = Figure((1 + 1.9 * len(runtimes), 4), layout="constrained")
+    figure = new_figure((1 + 1.9 * len(runtimes), 4))
     # A panel each: runtimes differ by more than what there is to see in one.
     panels = figure.subplots(1, len(runtimes), squeeze=False)[0]
     for axes, runtime in zip(panels, runtimes, strict=True):
@@ -356,8 +346,7 @@ def write_picture(rows, path):
         ncols=len(models),
         frameon=False,
     )
-    with staged_files(path) as [file]:
-        figure.savefig(file, dpi=150)
+    save_figure(figure, path)
 
 
 def _draw_bars(axes, rows, models):
