@@ -1,6 +1,7 @@
 """The commands of `eca-keras`, one dataclass each: fields are options."""
 
 from eca_keras.commands.benchmark import Benchmark
+from eca_keras.commands.card import Card
 from eca_keras.commands.convert import Convert
 from eca_keras.commands.evaluate import Evaluate
 from eca_keras.commands.export import Export
@@ -11,7 +12,7 @@ from eca_keras.commands.train import Train
 from eca_keras.commands.visualize import Visualize
 
 COMMANDS = (
-    *(Train, Evaluate, Predict, Visualize, Export, Convert),
+    *(Train, Evaluate, Predict, Visualize, Card, Export, Convert),
     *(Info, Benchmark, Study),
 )
 
