@@ -144,6 +144,7 @@ def stop_at(monkeypatch, *steps):
     monkeypatch.setattr(Trainer, "train", train_and_stop)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_weights(
     run, tmp_path, monkeypatch, capsys
 ):
