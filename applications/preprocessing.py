@@ -18,9 +18,11 @@ def preprocess_input(x, data_format=None, *, preprocessing=None):
 
     Args:
         x: NumPy array or tensor of RGB values in [0, 255], any dtype.
+
             - `channels_last`: `(..., 3)`
             - `channels_first`: `(3, height, width)` or
               `(batch, 3, height, width)`
+
         data_format: `"channels_last"`, `"channels_first"` or `None`, which
             stands for `keras.config.image_data_format()`.
         preprocessing: A `Preprocessing`, such as

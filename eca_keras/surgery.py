@@ -47,6 +47,7 @@ def insert_attention(
         attention: As in the builders of `eca_keras.applications`: a name
             such as `"eca"`, or a callable `name -> keras.layers.Layer`.
         where: What the attention follows.
+
             - `"residual"`: the residual branch of each residual sum, right
               before the sum as in the paper, but before dropout, stochastic
               depth and layer scale at its end. Sums are found by structure,
@@ -60,6 +61,7 @@ def insert_attention(
             - Another string: a regular expression. The layers (and
               operations of `keras.ops`) whose whole name it matches.
             - A callable: `layer -> bool`.
+
         kernel_size: `"adaptive"` or a positive odd integer, for attention
             with a kernel along the channels.
         identity_start: Whether the new model answers exactly like the given

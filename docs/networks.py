@@ -1,0 +1,104 @@
+"""Writes the page of networks: python docs/networks.py docs/networks.md
+
+Every figure is counted from the network that the builder makes.
+"""
+
+import pathlib
+import sys
+
+import keras
+
+from eca_keras import applications
+from eca_keras.profiling import profile
+from eca_keras.training.classifier import BUILDERS
+from eca_keras.training.classifier import default_size
+from eca_keras.training.classifier import released_kernels
+
+# What the paper, or the authors' page, prints: parameters by 2^20, and
+# multiply-accumulates by 2^30 (by 2^20 for MobileNetV2).
+PRINTED = {
+    "ECAResNet18": "11.15M, 1.70G",
+    "ECAResNet34": "20.79M, 3.43G",
+    "ECAResNet50": "24.37M, 3.86G",
+    "ECAResNet101": "42.49M, 7.35G",
+    "ECAResNet152": "57.41M, 10.83G",
+    "ECAMobileNetV2": "3.34M, 319.9M",
+}
+TITLES = ("network", "image", "kernel sizes", "parameters", "of them ECA")
+TITLES += ("10^6 MAC", "authors' counting", "printed")
+
+PAGE = """\
+# Networks
+
+Builders of `eca_keras.applications`, with the arguments of
+`keras.applications` and, on top, `kernel_size`, `attention` and `dropout`:
+
+```python
+import numpy as np
+from eca_keras.applications import ECAResNet18, preprocess_input, stage_outputs
+
+images = np.random.default_rng(0).uniform(0, 255, (2, 224, 224, 3))
+model = ECAResNet18(classes=10, kernel_size="paper")
+print(model.predict(preprocess_input(images)).shape)  # (2, 10)
+
+plain = ECAResNet18(classes=10, attention=None)  # to compare with
+backbone = ECAResNet18(include_top=False, input_shape=(256, 320, 3))
+print({{name: x.shape for name, x in stage_outputs(backbone).items()}})
+```
+
+Trainable parameters and operations for 1000 classes at the network's own image
+size, with the released kernels where there are some (`kernel_size="paper"`),
+else those of Eq. 12. `eca-keras info` prints them for other settings.
+
+{table}
+MACs are the multiply-accumulates of convolutions and dense layers. The
+authors' tool (thop) also counts 4 for each element of a BatchNormalization and
+window + 1 for each output of a global average pooling. The paper divides by
+2^20 (M) and 2^30 (G). Its two deepest ResNets and its MobileNetV2 were counted
+with an older version of the tool, and its MobileNetV2 leaves out the last
+pooling, which `eca_keras.profile` counts (64,000 more).
+
+`ECAResNet20`, `32` and `56` are the networks for images of 32 pixels of He et
+al. 2016, section 4.2; the names with T and D have the stem and shortcuts of
+[ResNet-D](https://arxiv.org/abs/1812.01187), as timm trained them. Where the
+published weights are: [from PyTorch](from-pytorch.md).
+"""
+
+
+def row(name):
+    """Returns the cells of a network."""
+    released = released_kernels(name)
+    size = default_size(name)
+    model = getattr(applications, name)(
+        kernel_size="paper" if released else "adaptive",
+        input_shape=(size, size, 3),
+    )
+    counted = profile(model)
+    sizes = {}
+    for layer in model.layers:
+        if layer.__class__.__name__ == "ECA":
+            stage = layer.name.split("_block")[0]
+            sizes.setdefault(stage, layer.resolved_kernel_size)
+    kernels = released or sizes.values()
+    keras.backend.clear_session()
+    return (
+        f"`{name}`",
+        str(size),
+        ", ".join(map(str, kernels)),
+        f"{counted.trainable_parameters:,}",
+        f"{counted.attention_parameters:,}",
+        f"{counted.macs / 1e6:,.0f}",
+        f"{counted.authors_macs:,}",
+        PRINTED.get(name, ""),
+    )
+
+
+def page(names=BUILDERS):
+    """Returns the text of the page."""
+    lines = [TITLES, ["---"] * len(TITLES), *map(row, names)]
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return PAGE.format(table=table)
+
+
+if __name__ == "__main__":
+    pathlib.Path(sys.argv[1]).write_text(page(), "utf-8")

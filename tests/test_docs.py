@@ -1,0 +1,117 @@
+"""README and docs: examples run, commands parse, links lead somewhere."""
+
+import os
+import pathlib
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from eca_keras import cli
+
+ROOT = pathlib.Path(__file__).parent.parent
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "demos" / "README.md",
+]
+
+
+def name(page):
+    return str(page.relative_to(ROOT))
+
+
+def blocks(language):
+    """All code blocks of a language, each with the page it is on."""
+    return [
+        pytest.param(code, id=f"{name(page)}-{number}")
+        for page in PAGES
+        for number, code in enumerate(
+            re.findall(
+                rf"^```{language}\n(.*?)^```",
+                page.read_text("utf-8"),
+                re.DOTALL | re.MULTILINE,
+            ),
+            1,
+        )
+    ]
+
+
+def commands():
+    """Every `eca-keras ...` in a shell block, as lists of arguments."""
+    found = {}
+    for block in blocks("sh"):
+        code = block.values[0].replace("\\\n", " ")
+        for line in code.splitlines():
+            _, is_there, rest = line.partition("eca-keras ")
+            if is_there and "pip install" not in line:
+                arguments = shlex.split(rest.split("&&")[0], comments=True)
+                found[" ".join(arguments)] = arguments
+    return [pytest.param(words, id=line) for line, words in found.items()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_example(code, tmp_path):
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr[-2000:]
+
+
+def test_there_is_much_to_test():
+    assert len(blocks("python")) >= 10
+    assert len(commands()) >= 20
+
+
+@pytest.mark.parametrize("arguments", commands())
+def test_commands_parse(arguments):
+    command = cli.parse(arguments)
+    assert type(command).__name__.lower() == arguments[0]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links(page):
+    text = page.read_text("utf-8")
+    # Not in code blocks, where brackets are something else.
+    text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    for link in links:
+        if link.startswith(("http:", "https:", "#")):
+            continue
+        target = link.split("#")[0]
+        assert (page.parent / target).exists(), f"{name(page)}: {link}"
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(tmp_path):
+    pytest.importorskip("sphinx")
+    process = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-W", "--keep-going"]
+        + ["-d", str(tmp_path / "trees")]
+        + [str(ROOT / "docs"), str(tmp_path / "site")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr[-3000:]
+    front = (tmp_path / "site" / "index.html").read_text("utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert (tmp_path / "site" / f"{page.stem}.html").exists()
+        assert page.stem == "index" or f"{page.stem}.html" in front
+
+
+@pytest.mark.slow
+def test_the_page_of_networks_is_what_the_networks_are():
+    script = runpy.run_path(str(ROOT / "docs" / "networks.py"))
+    page = (ROOT / "docs" / "networks.md").read_text("utf-8")
+    for builder in ("ECAResNet18", "ECAResNet20", "ECAMobileNetV2"):
+        assert f"| {' | '.join(script['row'](builder))} |\n" in page
+    assert all(f"`{builder}`" in page for builder in script["BUILDERS"])
