@@ -255,6 +255,7 @@ def test_grad_cam_of_a_model_that_is_sure():
         [layers.Dense(4, name="top"), layers.Softmax()],
         [layers.Dense(4, name="top"), layers.Activation("softmax")],
         [layers.Dense(4, name="top"), keras.ops.softmax],
+        [layers.Dense(4, name="top"), keras.ops.log_softmax],
         [layers.Dense(4, name="top", activation="sigmoid")],
         [layers.Dense(4, name="top")],
     ],

@@ -43,7 +43,7 @@ def save(folder, attention, labels=DIGITS, channels=1):
             x = make(name=f"gate{number}_{make.__name__.lower()}")(x)
         x = layers.ReLU(name=f"relu{number}")(x)
     x = layers.GlobalAveragePooling2D()(x)
-    x = layers.Dense(len(labels), activation="softmax")(x)
+    x = layers.Dense(len(labels), activation="softmax", name="top")(x)
     model = keras.Model(images, x)
     randomize(model)
     folder.mkdir()
@@ -207,7 +207,7 @@ def test_a_model_without_attention_has_heat_maps(tmp_path, capsys):
 
 BAD = {
     "layer": (["--layer", "rellu2"], "such as relu2"),
-    "no map": (["--layer", "dense"], "`layer` must be the name of"),
+    "no map": (["--layer", "top"], "`layer` must give a map"),
     "class": (["--classes", "1", "tn"], "`classes` must be names"),
     "classes": (["--classes", *DIGITS], "`classes` must be at most 6"),
     "images": (["--images", "0"], "`images` must be at least 1"),

@@ -16,7 +16,7 @@ from eca_keras.model_graph import functional
 from eca_keras.visualize import taps
 
 # Activations that turn scores into probabilities, see `_without_top`.
-TO_SHARES = ("softmax", "sigmoid", "log_softmax", "log_sigmoid")
+TO_SHARES = ("softmax", "sigmoid", "logsoftmax", "logsigmoid")
 
 
 def grad_cam(model, images, class_index=None, layer=None, batch_size=32):
@@ -120,7 +120,7 @@ def _target(model, image, layer):
             last = operation
     if last is None:
         raise ValueError(
-            f"`model` must have a layer that gives a map of several "
+            "`model` must have a layer that gives a map of several "
             f"positions. Received: {model.name!r}, which has none behind a "
             "layer with a kernel"
         )
@@ -245,11 +245,15 @@ def _without_top(model):
     if functional(last) is not None:
         return _without_top(last)
     activation = getattr(last, "activation", None)
-    if getattr(activation, "__name__", None) in TO_SHARES:
+    if _makes_shares(getattr(activation, "__name__", "")):
         return [(last, "activation", keras.activations.linear)]
-    if type(last).__name__.lower() in TO_SHARES:
+    if _makes_shares(type(last).__name__):
         return [(last, "call", lambda inputs, *args, **kwargs: inputs)]
     return []
+
+
+def _makes_shares(name):
+    return name.replace("_", "").lower() in TO_SHARES
 
 
 def _finish(maps, size):
