@@ -156,6 +156,7 @@ def test_round_trip_of_every_argument():
         "gamma": 3,
         "b": 2.5,
         "padding": "circular",
+        "gate_scale": 1.5,
         "data_format": "channels_first",
         "kernel_initializer": keras.initializers.Constant(0.3),
         "kernel_regularizer": keras.regularizers.L2(0.01),
@@ -166,7 +167,8 @@ def test_round_trip_of_every_argument():
     }
     layer = ECA(**arguments)
     copy = ECA.from_config(layer.get_config())
-    for name in ("kernel_size", "gamma", "b", "padding", "data_format"):
+    plain = ("kernel_size", "gamma", "b", "padding", "gate_scale")
+    for name in (*plain, "data_format"):
         assert getattr(copy, name) == arguments[name]
     assert copy.kernel_initializer.value == 0.3
     assert copy.kernel_regularizer.l2 == pytest.approx(0.01)
