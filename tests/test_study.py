@@ -27,7 +27,7 @@ from eca_keras.training.study.statistics import estimate
 from eca_keras.training.study.statistics import holm
 from eca_keras.training.study.statistics import paired
 
-BASE = settings_for("digits", epochs=1, image_size=32)
+BASE = settings_for(find_study("modules"), "digits", epochs=1, image_size=32)
 # Of 5 values, one-sided 97.5 %: a printed table of Student's t has 2.776.
 T4 = 2.7764451
 
@@ -324,8 +324,10 @@ def test_rows_that_are_the_same_network_are_named(tmp_path):
 
 
 def test_runs_are_shared_and_take_turns():
-    studies = [find_study("modules"), find_study("kernel-size")]
-    runs = list(queue(studies, BASE, range(5)).values())
+    model = ["ECAResNet20"]
+    studies = [find_study("modules", model), find_study("kernel-size", model)]
+    pairs = [(study, BASE) for study in studies]
+    runs = list(queue(pairs, range(5)).values())
     assert len(runs) == 75  # 10 + 6 rows, one of them in both
     assert [run.seed for run in runs] == [
         seed for seed in range(5) for _ in range(15)
@@ -398,7 +400,7 @@ BAD = {
     "epochs": (["modules", "--epochs", "0"], "`epochs` must be at least 1"),
     "data": (["modules", "--data", "minst"], "`data` must be 'digits'"),
     "size": (
-        ["modules", "--data", "digits", "--image-size", "8"],
+        ["kernel-size", "--data", "digits", "--image-size", "8"],
         "Input size must be at least 32x32",
     ),
     "config": (["modules", "--config", "/no.json"], "/no.json"),
@@ -446,8 +448,30 @@ def test_reports_by_the_command_line(tmp_path, capsys):
     tops = {row.name: [0.9, 0.91] for row in study.rows}
     fill(records, study, tops, range(2))
     arguments = ["study", "kernel-size", "--data", "digits", "--epochs", "1"]
-    arguments += ["--seeds", "2", "--image-size", "32", "--report-only"]
+    arguments += ["--seeds", "2", "--batch-size", "128", "--report-only"]
+    arguments += ["--learning-rate", "0.2"]
     assert cli.main([*arguments, "--output", str(tmp_path)]) == 0
     report = tmp_path / "kernel-size" / "report.md"
     assert f"Wrote {report}" in capsys.readouterr().out
     assert "| k = 9 | 90.50 ± 6.35 | +0.00 ± 0.00 |" in report.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "size"),
+    [
+        ("modules", "ECAResNet20", 16),
+        ("modules", "ECAResNet50", 32),
+        ("backbones", "ECAMobileNetV2", 32),
+    ],
+)
+def test_images_are_not_smaller_than_a_network_takes(name, model, size):
+    study = find_study(name, [model])
+    assert settings_for(study, "fashion-mnist").image_size == size
+    assert settings_for(study, "digits", image_size=40).image_size == 40
+
+
+def test_the_recipe_is_for_its_data():
+    study = find_study("modules")
+    assert settings_for(study, "fashion-mnist").augmentation == "flip"
+    assert settings_for(study, "fashion-mnist:/x").augmentation == "flip"
+    assert settings_for(study, "digits").augmentation is None

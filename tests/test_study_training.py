@@ -31,9 +31,10 @@ def run_study(output, *more, seeds=2):
 
 
 def runs(seeds=2):
-    base = settings_for("digits", epochs=1, batch_size=64, image_size=8)
-    studies = [find_study("backbones", ["ECAResNet20"])]
-    return queue(studies, base, range(seeds))
+    study = find_study("backbones", ["ECAResNet20"])
+    changes = {"epochs": 1, "batch_size": 64, "image_size": 8}
+    base = settings_for(study, "digits", **changes)
+    return queue([(study, base)], range(seeds))
 
 
 def results(output):

@@ -67,21 +67,20 @@ class Study:
 
         names = dict.fromkeys(self.names)
         studies = [find_study(name, self.model) for name in names]
-        base = self._base()
+        studies = [(study, check_alone(self._base(study))) for study in studies]
         if self.report_only:
-            self._report(studies, base)
+            self._report(studies)
             return
-        base = check_alone(base)
-        runs = queue(studies, base, range(self.seeds))
+        runs = queue(studies, range(self.seeds))
         runner = Runner(self.output, say=_say)
         try:
             missing = runner.run(runs, self.minutes, self.limit_runs)
         except BaseException:
             # What is there is worth a look, whatever stopped the rest.
             if any((self.output / "results").glob("*.json")):
-                self._report(studies, base, partial=True)
+                self._report(studies, partial=True)
             raise
-        self._report(studies, base, partial=True)
+        self._report(studies, partial=True)
         if missing:
             _say(
                 f"{missing} of {len(runs)} runs "
@@ -106,8 +105,8 @@ class Study:
                 f"{self.output}"
             )
 
-    def _base(self):
-        """Returns the `TrainConfig` that the rows of the studies change."""
+    def _base(self, study):
+        """Returns the `TrainConfig` that the rows of a study change."""
         from eca_keras.commands.train import Train
         from eca_keras.training.study.settings import settings_for
 
@@ -117,17 +116,17 @@ class Study:
             if (value := getattr(self, name)) is not None
         }
         if self.config is None:
-            return settings_for(self.data, **changes)
+            return settings_for(study, self.data, **changes)
         given = Train(config=self.config).with_defaults()
         fields = [field.name for field in dataclasses.fields(TrainConfig)]
         values = {name: getattr(given, name) for name in fields}
         return TrainConfig(**{**values, "data": self.data, **changes})
 
-    def _report(self, studies, base, partial=False):
+    def _report(self, studies, partial=False):
         """Writes the reports.
 
         Args:
-            studies, base: As in `queue`.
+            studies: As in `queue`.
             partial: Whether a study may have no result at all yet.
         """
         from eca_keras.training.study import Records
@@ -135,7 +134,7 @@ class Study:
         from eca_keras.training.study import write_report
 
         records = Records(self.output / "results")
-        for study in studies:
+        for study, base in studies:
             summary = summarise(study, base, range(self.seeds), records)
             if partial and not summary.results:
                 _say(f"{study.name}: no run has ended well yet, no report")

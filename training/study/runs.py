@@ -40,15 +40,15 @@ def config_of(row, base, seed):
     return dataclasses.replace(base, **row.changes, seed=seed, export=())
 
 
-def queue(studies, base, seeds):
+def queue(studies, seeds):
     """Returns the runs of some studies, each of them once.
 
     Every row has its first seed before one has its second, so that a study
     that is stopped early has compared all of them alike.
 
     Args:
-        studies: List of `Study`.
-        base: `TrainConfig` that the rows change.
+        studies: Pairs of a `Study` and the `TrainConfig` that its rows
+            change.
         seeds: Integers.
 
     Returns:
@@ -57,7 +57,7 @@ def queue(studies, base, seeds):
     configs = (
         config_of(row, base, seed)
         for seed in seeds
-        for study in studies
+        for study, base in studies
         for row in study.rows
     )
     return {name_of(config): config for config in configs}

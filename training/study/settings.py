@@ -1,25 +1,42 @@
 """How the networks of a study are trained, if the user does not say."""
 
+from eca_keras.applications.mobilenet_v2 import MOBILENET_V2
+from eca_keras.applications.resnet import RESNETS
 from eca_keras.training.recipes import recipe
 
-# What 15 networks times 5 seeds can have of two cores in an afternoon; see
-# docs/studies.md for what was measured. Augmentation is what suits the data.
-_SETTINGS = {
-    "epochs": 2,
-    "batch_size": 128,
-    "learning_rate": 0.1,
-    "image_size": 32,
-    "augmentation": None,
-    "output": "runs/study",
-    "export": (),
+# What is studied, and what two cores can pay for 5 seeds of it in an
+# afternoon: docs/studies.md has the reasons, and what was measured.
+MODELS = {
+    "modules": ("ECAResNet20",),
+    "kernel-size": ("ECAResNet18",),
+    "backbones": ("ECAResNet20", "ECAResNet18", "ECAMobileNetV2"),
 }
+_SETTINGS = {
+    "modules": {"epochs": 2, "batch_size": 128, "learning_rate": 0.2},
+    "kernel-size": {"epochs": 1, "batch_size": 256, "learning_rate": 0.1},
+    "backbones": {"epochs": 2, "batch_size": 128, "learning_rate": 0.1},
+}
+RECIPE = "fashion-mnist"
+LEAST_SIZE = 16  # pixels; networks for large images need more
 
 
-def settings_for(data, **changes):
+def settings_for(study, data, **changes):
     """Returns the `TrainConfig` of a study on some data.
 
     Args:
+        study: `Study`.
         data: As in `TrainConfig`.
         **changes: Fields that are not to be the study's own.
     """
-    return recipe("fashion-mnist", **{**_SETTINGS, "data": data, **changes})
+    models = {row.changes["model"] for row in study.rows}
+    least = [RESNETS.get(name, MOBILENET_V2).min_size for name in models]
+    values = {
+        **_SETTINGS[study.name],
+        "data": data,
+        "image_size": max(LEAST_SIZE, *least),
+        # Where the recipe is for other data: what suits these.
+        **({} if data.startswith(RECIPE) else {"augmentation": None}),
+        "output": "runs/study",
+        "export": (),
+    }
+    return recipe(RECIPE, **{**values, **changes})

@@ -4,6 +4,7 @@ import dataclasses
 
 from eca_keras.errors import InputError
 from eca_keras.training.classifier import check_name
+from eca_keras.training.study.settings import MODELS
 
 PAPER = "ECA-Net (arXiv 1910.03151)"
 
@@ -179,13 +180,6 @@ STUDIES = {
     "modules": _modules,
     "kernel-size": _kernel_size,
     "backbones": _backbones,
-}
-# What is studied if the user does not say: networks that images of 28 to 32
-# pixels suit; docs/studies.md has the reasons.
-MODELS = {
-    "modules": ("ECAResNet18",),
-    "kernel-size": ("ECAResNet18",),
-    "backbones": ("ECAResNet20", "ECAResNet18", "ECAMobileNetV2"),
 }
 
 
