@@ -5,24 +5,33 @@ import pathlib
 import keras
 import numpy as np
 
+from eca_keras import layer_costs
 from eca_keras.applications import attention
 from eca_keras.applications import resnet
+from eca_keras.layers import ECA
 
-GOLDEN = pathlib.Path(__file__).parent / "golden/detection/detection.npz"
+GOLDEN = pathlib.Path(__file__).parent / "golden/detection"
+
+SHAPE = (72, 100, 3)  # no multiple of 32
 
 
-def golden(part):
+def golden(part, file="detection.npz"):
     """Torchvision's answers on one part, with their inputs."""
-    with np.load(GOLDEN) as file:
+    with np.load(GOLDEN / file) as arrays:
         found = {
-            name.partition("/")[2]: file[name]
-            for name in file.files
-            if name.startswith(f"{part}/")
+            name.removeprefix(f"{part}/"): arrays[name]
+            for name in arrays.files
+            if name.startswith(f"{part}/") or not part
         }
     return {
         name: array.astype("float32") if array.dtype == "float16" else array
         for name, array in found.items()
     }
+
+
+def images(seed=0, shape=SHAPE):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(3, *shape)).astype("float32")
 
 
 def tiny_backbone(widths=(8, 8, 16, 16), depth=1, kind="eca"):
@@ -62,3 +71,51 @@ def pad_objects(boxes, labels, places):
         padded["boxes"][i, : len(corners)] = np.reshape(corners, (-1, 4))
         padded["labels"][i, : len(classes)] = classes
     return padded
+
+
+TARGETS = pad_objects(
+    [[[5, 5, 40, 50], [30, 20, 90, 70]], [[30, 10, 80, 60]], []],
+    [[1, 2], [0], []],
+    places=3,
+)
+
+
+def mmdet_rule(layer):
+    """The counting of mmdet's `get_flops.py`, which the paper prints."""
+    size = layer_costs.size
+
+    def convolution(layer, inputs, outputs):
+        # What is transposed is counted at its outputs, too. The ReLU of the
+        # proposals' convolution is none of mmdet's layers.
+        relu = layer.activation is keras.activations.relu
+        relu = relu and layer.name != "rpn_hidden"
+        reads = size(layer.kernel.shape) // outputs[-1]
+        return [size(outputs) * (reads + layer.use_bias + relu)] * 2
+
+    def dense(layer, inputs, outputs):  # its bias counts nothing
+        relu = layer.activation is keras.activations.relu
+        return [size(outputs) * (inputs[-1] + relu)] * 2
+
+    def pooling(layer, inputs, outputs):  # that of the pyramid is no layer
+        return [size(inputs) * (layer.name != "fpn_p6")] * 2
+
+    def activation(layer, inputs, outputs):
+        return [
+            size(outputs) * (layer.activation is keras.activations.relu)
+        ] * 2
+
+    def attention(layer, inputs, outputs):
+        means = inputs[0] * inputs[-1] * layer.resolved_kernel_size
+        return [size(inputs) + means] * 2
+
+    rules = {
+        keras.layers.Conv2D: convolution,
+        keras.layers.Conv2DTranspose: convolution,
+        keras.layers.Dense: dense,
+        keras.layers.BatchNormalization: lambda _, i, o: [2 * size(o)] * 2,
+        keras.layers.Activation: activation,
+        keras.layers.MaxPooling2D: pooling,
+        ECA: attention,
+    }
+    kinds = (kind for kind in rules if isinstance(layer, kind))
+    return rules.get(next(kinds, None))

@@ -4,7 +4,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from detection_cases import SHAPE
+from detection_cases import TARGETS
 from detection_cases import golden
+from detection_cases import images
+from detection_cases import mmdet_rule
 from detection_cases import pad_objects
 from detection_cases import randomize
 from detection_cases import tiny_backbone
@@ -15,15 +19,7 @@ from eca_keras.applications.detection import RetinaNet
 from eca_keras.applications.detection import fpn
 from eca_keras.applications.detection import heads
 from eca_keras.applications.detection.fixed_norm import FixedBatchNormalization
-from eca_keras.layers import ECA
 from eca_keras.profiling import profile
-
-SHAPE = (72, 100, 3)  # no multiple of 32
-TARGETS = pad_objects(
-    [[[5, 5, 40, 50], [30, 20, 90, 70]], [[30, 10, 80, 60]], []],
-    [[1, 2], [0], []],
-    places=3,
-)
 
 CONFIG = (
     "name",
@@ -38,11 +34,6 @@ CONFIG = (
     "kernel_size",
     "attention",
 )
-
-
-def images(seed=0, shape=SHAPE):
-    rng = np.random.default_rng(seed)
-    return rng.normal(size=(3, *shape)).astype("float32")
 
 
 def make(**kwargs):
@@ -315,30 +306,6 @@ def test_bad_arguments(arguments, message):
         RetinaNet(
             **{"backbone": tiny_backbone(), "input_shape": SHAPE, **arguments}
         )
-
-
-def mmdet_rule(layer):
-    """The counting of mmdet's `get_flops.py`, which the paper prints."""
-    size = layer_costs.size
-
-    def convolution(layer, inputs, outputs):
-        relu = layer.activation is keras.activations.relu
-        reads = size(layer.kernel.shape[:-1])
-        return [size(outputs) * (reads + layer.use_bias + relu)] * 2
-
-    def attention(layer, inputs, outputs):
-        means = inputs[0] * inputs[-1] * layer.resolved_kernel_size
-        return [size(inputs) + means] * 2
-
-    rules = {
-        keras.layers.Conv2D: convolution,
-        keras.layers.BatchNormalization: lambda _, i, o: [2 * size(o)] * 2,
-        keras.layers.Activation: lambda _, i, o: [size(o)] * 2,
-        keras.layers.MaxPooling2D: lambda _, i, o: [size(i)] * 2,
-        ECA: attention,
-    }
-    kinds = (kind for kind in rules if isinstance(layer, kind))
-    return rules.get(next(kinds, None))
 
 
 @pytest.mark.slow

@@ -63,6 +63,11 @@ def clip(boxes, sizes):
     return tf.clip_by_value(tf.cast(boxes, tf.float32), 0.0, limits)
 
 
+def longer_than(boxes, length):
+    """Whether both sides of boxes `(..., 4)` have at least this length."""
+    return tf.reduce_all(boxes[..., 2:] - boxes[..., :2] >= length, axis=-1)
+
+
 class BoxCoder:
     """Turns boxes into offsets from anchors and back.
 

@@ -1,4 +1,4 @@
-"""Losses of the detectors, element by element, in float32."""
+"""Losses of the detectors, in float32."""
 
 import tensorflow as tf
 
@@ -44,3 +44,22 @@ def smooth_l1(predictions, targets, beta=0.0):
         0.5 * difference**2 / beta,
         difference - 0.5 * beta,
     )
+
+
+def mean_over(values, weights, counted):
+    """Mean over boxes of all images of a step, as a part of every image.
+
+    Args:
+        values: Tensor `(batch, boxes)`.
+        weights: What they are multiplied by, of the same shape.
+        counted: Which boxes the sum is divided by the number of: 1 or 0, of
+            the same shape.
+
+    Returns:
+        float32 tensor `(batch,)`, whose mean over the images is that over
+        all counted boxes, whichever image they are in.
+    """
+    sums = tf.reduce_sum(values * weights, axis=1)
+    images = tf.cast(tf.shape(sums)[0], tf.float32)
+    number = tf.maximum(tf.reduce_sum(counted), 1.0)
+    return sums * images / number

@@ -63,7 +63,7 @@ def sample(matches, count, positive_fraction, seed=None):
 
     Args:
         matches: What `match` returns, `(batch, n)`.
-        count: Number of places per image, at most `n`.
+        count: Number of places per image; `n` if that is less.
         positive_fraction: Number in [0, 1].
         seed: Integer tensor `(2,)`: the draw is a function of it. `None`
             takes the first boxes in their order, without a draw.
@@ -71,34 +71,31 @@ def sample(matches, count, positive_fraction, seed=None):
     Returns:
         `(indices, positive, weights)`, each `(batch, count)`: the boxes
         drawn, positives first; whether a place holds a positive; 1.0 where a
-        place is taken and 0.0 where it is empty.
+        place is taken and 0.0 where it is empty. The positives lie in the
+        first `int(count * positive_fraction)` places.
     """
-    limit = int(count * positive_fraction)
-    positive = matches >= 0
-    background = tf.equal(matches, BACKGROUND)
+    places = matches.shape[1]
+    limit = min(int(count * positive_fraction), places)
+    count = min(count, places)
     if seed is None:
-        width = tf.shape(matches)[1]
-        order = -tf.cast(tf.range(width), tf.float32) / tf.cast(
-            width, tf.float32
-        )
+        order = -(tf.range(places, dtype=tf.float32) + 1.0) / places
         keys = tf.broadcast_to(order, tf.shape(matches))
     else:
         keys = tf.random.stateless_uniform(tf.shape(matches), seed) - 1.0
-    # Keys lie in (-1, 0]. Tiers 2 and 1 are the positives that may be drawn
-    # and the background; the rest only fills places that stay empty.
-    chosen = positive & (_rank(keys, positive) < limit)
-    tier = tf.where(chosen, 2.0, tf.where(background, 1.0, -9.0))
-    values, indices = tf.math.top_k(keys + tier, count)
-    taken = values >= -1.0
+    # Keys lie in [-1, 0): positives end in [1, 2), background in [0, 1).
+    positive, positive_indices = _best(keys, matches >= 0, limit)
+    background, indices = _best(keys, tf.equal(matches, BACKGROUND), count)
+    values, order = tf.math.top_k(
+        tf.concat([positive + 2.0, background + 1.0], axis=1), count
+    )
+    indices = tf.concat([positive_indices, indices], axis=1)
     return (
-        indices,
-        tf.gather(chosen, indices, batch_dims=1) & taken,
-        tf.cast(taken, tf.float32),
+        tf.gather(indices, order, batch_dims=1),
+        values >= 1.0,
+        tf.cast(values >= 0.0, tf.float32),
     )
 
 
-def _rank(keys, member):
-    """Place of every member among the members, by falling key, from 0."""
-    keys = tf.where(member, keys, -9.0)
-    order = tf.argsort(keys, axis=-1, direction="DESCENDING", stable=True)
-    return tf.argsort(order, axis=-1)
+def _best(keys, member, count):
+    """The members with the greatest keys; -9 where there are no more."""
+    return tf.math.top_k(tf.where(member, keys, -9.0), count)

@@ -9,12 +9,13 @@ from eca_keras.applications.detection.anchors import make_anchors
 from eca_keras.applications.detection.anchors import octave_sizes
 from eca_keras.applications.detection.boxes import BoxCoder
 from eca_keras.applications.detection.boxes import clip
+from eca_keras.applications.detection.detections import best_detections
 from eca_keras.applications.detection.detector import Detector
 from eca_keras.applications.detection.fpn import feature_pyramid
 from eca_keras.applications.detection.fpn import level_of
 from eca_keras.applications.detection.heads import KERNEL_INITIALIZER
 from eca_keras.applications.detection.heads import retina_head
-from eca_keras.applications.detection.nms import batched_nms
+from eca_keras.applications.detection.trunk import choose_stages
 from eca_keras.applications.detection.trunk import make_trunk
 from eca_keras.layers.dense import check_positive
 
@@ -103,6 +104,8 @@ class RetinaNet(Detector):
     https://arxiv.org/abs/1708.02002) (ICCV 2017).
     """
 
+    LOSSES = ("class_loss", "box_loss")
+
     def __init__(
         self,
         backbone="ECAResNet50",
@@ -134,7 +137,8 @@ class RetinaNet(Detector):
             detector="RetinaNet",
         )
         images = keras.Input(input_shape, name="images")
-        pyramid = _pyramid(trunk(images), filters)
+        stages = choose_stages(trunk(images), (3, 4, 5))
+        pyramid = feature_pyramid(stages, filters, extra="convolutions")
         logits, offsets = retina_head(
             pyramid,
             len(RATIOS) * OCTAVES,
@@ -145,16 +149,20 @@ class RetinaNet(Detector):
         super().__init__(
             images, {"logits": logits, "offsets": offsets}, name=name
         )
-        self.remember_backbone(backbone, kernel_size, attention)
-        self.num_classes = num_classes
-        self.frozen_stages = frozen_stages
-        self.fixed_statistics = fixed_statistics
-        self.filters = filters
-        self.head_initializer = keras.initializers.get(head_initializer)
-        self.anchor_sizes = tuple(anchor_sizes)
-        self.score_threshold = score_threshold
-        self.iou_threshold = iou_threshold
-        self.max_detections = max_detections
+        self.remember(
+            backbone,
+            kernel_size=kernel_size,
+            num_classes=num_classes,
+            frozen_stages=frozen_stages,
+            attention=attention,
+            fixed_statistics=fixed_statistics,
+            filters=filters,
+            head_initializer=keras.initializers.get(head_initializer),
+            anchor_sizes=tuple(anchor_sizes),
+            score_threshold=score_threshold,
+            iou_threshold=iou_threshold,
+            max_detections=max_detections,
+        )
         self.anchors = make_anchors(
             input_shape[:2],
             [2 ** level_of(level) for level in pyramid],
@@ -162,23 +170,13 @@ class RetinaNet(Detector):
             RATIOS,
         )
         self._coder = BoxCoder()
-        self._class_loss = keras.metrics.Mean(name="class_loss")
-        self._box_loss = keras.metrics.Mean(name="box_loss")
 
-    def compute_loss(
-        self,
-        x=None,
-        y=None,
-        y_pred=None,
-        sample_weight=None,
-        training=True,
-    ):
-        objects = tf.cast(y["boxes"], tf.float32)
-        labels = tf.cast(y["labels"], tf.int32)
+    def losses_of(self, objects, outputs, training):
         anchors = tf.concat(self.anchors, axis=0)
+        boxes, labels = objects["boxes"], objects["labels"]
         matches = matching.match(
             anchors,
-            objects,
+            boxes,
             labels >= 0,
             high=OBJECT_OVERLAP,
             low=BACKGROUND_OVERLAP,
@@ -186,16 +184,16 @@ class RetinaNet(Detector):
         )
         positive = tf.cast(matches >= 0, tf.float32)
         number = tf.maximum(tf.reduce_sum(positive, axis=1), 1.0)
-        class_loss = self._class_losses(y_pred["logits"], matches, labels)
-        targets = self._coder.encode(matching.take(objects, matches), anchors)
+        class_loss = self._class_losses(outputs["logits"], matches, labels)
+        targets = self._coder.encode(matching.take(boxes, matches), anchors)
         box_loss = tf.reduce_sum(
-            losses.smooth_l1(y_pred["offsets"], targets) * positive[..., None],
+            losses.smooth_l1(outputs["offsets"], targets) * positive[..., None],
             axis=(1, 2),
         )
-        class_loss, box_loss = class_loss / number, box_loss / number
-        self._class_loss.update_state(class_loss, sample_weight)
-        self._box_loss.update_state(box_loss, sample_weight)
-        return self.average(class_loss + box_loss, sample_weight)
+        return {
+            "class_loss": class_loss / number,
+            "box_loss": box_loss / number,
+        }
 
     def _class_losses(self, logits, matches, labels):
         """Sum over the anchors of every image, `(batch,)`."""
@@ -216,8 +214,6 @@ class RetinaNet(Detector):
         Returns:
             Dictionary of `"boxes"`, `"scores"`, `"labels"` and `"count"`.
         """
-        if sizes is None:
-            sizes = self.inputs[0].shape[1:3]
         counts = [len(anchors) for anchors in self.anchors]
         candidates = [
             self._candidates(*level)
@@ -231,24 +227,14 @@ class RetinaNet(Detector):
         boxes, scores, labels = (
             tf.concat(parts, axis=1) for parts in zip(*candidates, strict=True)
         )
-        boxes = clip(boxes, sizes)
-        indices, kept = batched_nms(
-            boxes,
-            tf.where(scores > self.score_threshold, scores, 0.0),
+        return best_detections(
+            clip(boxes, self.true_sizes(sizes)),
+            scores,
             labels,
+            score_threshold=self.score_threshold,
             iou_threshold=self.iou_threshold,
             count=self.max_detections,
         )
-        boxes, scores, labels = (
-            tf.gather(values, indices, batch_dims=1)
-            for values in (boxes, scores, labels)
-        )
-        return {
-            "boxes": tf.where(kept[..., None], boxes, 0.0),
-            "scores": tf.where(kept, scores, 0.0),
-            "labels": tf.where(kept, labels, -1),
-            "count": tf.reduce_sum(tf.cast(kept, tf.int32), axis=1),
-        }
 
     def _candidates(self, anchors, logits, offsets):
         """The best pairs of anchor and class of a level."""
@@ -261,26 +247,5 @@ class RetinaNet(Detector):
         return boxes, tf.sigmoid(best), indices % self.num_classes
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "num_classes": self.num_classes,
-            "filters": self.filters,
-            "head_initializer": keras.initializers.serialize(
-                self.head_initializer
-            ),
-            "anchor_sizes": self.anchor_sizes,
-            "score_threshold": self.score_threshold,
-            "iou_threshold": self.iou_threshold,
-            "max_detections": self.max_detections,
-        }
-
-
-def _pyramid(stages, filters):
-    names = ("C3", "C4", "C5")
-    if not set(names) <= set(stages):
-        raise ValueError(
-            "`backbone` must have the stages C3, C4 and C5, 8, 16 and 32 "
-            f"times smaller than the image. Received: stages {list(stages)}"
-        )
-    chosen = {name: stages[name] for name in names}
-    return feature_pyramid(chosen, filters, extra="convolutions")
+        initializer = keras.initializers.serialize(self.head_initializer)
+        return {**super().get_config(), "head_initializer": initializer}

@@ -70,19 +70,55 @@ def roi_align(features, boxes, size, *, lowest=2, sampling_ratio=2):
 
     height, width = (of_level(shapes[:, i], tf.int32) for i in (0, 1))
     start = of_level(starts, tf.int32)
-    scaled = boxes / of_level(strides, tf.float32)
-    rows = _points(scaled[..., 1], scaled[..., 3], height, size, sampling_ratio)
-    columns = _points(
-        scaled[..., 0], scaled[..., 2], width, size, sampling_ratio
-    )
     flat = tf.concat([_flatten(feature) for feature in features], axis=1)
+    return read_regions(
+        flat,
+        boxes / of_level(strides, tf.float32),
+        start,
+        height,
+        width,
+        size,
+        sampling_ratio,
+    )
+
+
+def read_regions(
+    flat,
+    boxes,
+    start,
+    height,
+    width,
+    size,
+    sampling_ratio=2,
+    *,
+    margins=(1.0, 1.0),
+):
+    """Reads every box from its map, one of several that lie end to end.
+
+    Args:
+        flat: The maps of each image, `(batch, positions, channels)`.
+        boxes: Tensor `(batch, boxes, 4)` in positions of their maps.
+        start: Where the map of a box begins in `flat`, `(batch, boxes, 1)`.
+        height, width: Size of that map, `(batch, boxes, 1)`.
+        size, sampling_ratio: As in `roi_align`.
+        margins: A point so far before the first position of a map or beyond
+            the last has the value of the map's border; further away, 0.
+
+    Returns:
+        Tensor `(batch, boxes, size, size, channels)`, of the maps' dtype, or
+        float32 if that is no floating one.
+    """
+    dtype = flat.dtype if flat.dtype.is_floating else tf.float32
+    grid = (size, sampling_ratio, margins)
+    rows = _points(boxes[..., 1], boxes[..., 3], height, *grid)
+    columns = _points(boxes[..., 0], boxes[..., 2], width, *grid)
     total = 0.0
     for row, row_weight in rows:
         for column, column_weight in columns:
             index = (row * width + start)[..., :, None] + column[..., None, :]
             weight = row_weight[..., :, None] * column_weight[..., None, :]
-            values = tf.gather(flat, index, batch_dims=1)
-            total += values * tf.cast(weight, flat.dtype)[..., None]
+            values = tf.cast(tf.gather(flat, index, batch_dims=1), dtype)
+            total += values * tf.cast(weight, dtype)[..., None]
     return total
 
 
@@ -91,7 +127,7 @@ def _flatten(feature):
     return tf.reshape(feature, (-1, height * width, channels))
 
 
-def _points(low, high, limit, size, sampling_ratio):
+def _points(low, high, limit, size, sampling_ratio, margins):
     """Neighbours of the points along one axis, and their shares of the mean.
 
     Args:
@@ -110,7 +146,7 @@ def _points(low, high, limit, size, sampling_ratio):
         bins = np.arange(size, dtype=np.float32)
         offset = bins + np.float32((point + 0.5) / sampling_ratio)
         place = low[..., None] + step * offset
-        inside = (place >= -1.0) & (place <= last + 1.0)
+        inside = (place >= -margins[0]) & (place <= last + margins[1])
         share = tf.where(inside, 1.0 / sampling_ratio, 0.0)
         place = tf.clip_by_value(place, 0.0, last)
         before = tf.floor(place)

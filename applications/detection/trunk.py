@@ -56,6 +56,18 @@ def make_trunk(
     return keras.Model(trunk.input, trunk.output, name=NAME)
 
 
+def choose_stages(stages, levels):
+    """Returns the stages that a pyramid is built on, e.g. C3, C4 and C5."""
+    names = [f"C{level}" for level in levels]
+    if not set(names) <= set(stages):
+        raise ValueError(
+            f"`backbone` must have the stages {', '.join(names[:-1])} and "
+            f"{names[-1]}; Cn is 2 ** n times smaller than the image. "
+            f"Received: stages {list(stages)}"
+        )
+    return {name: stages[name] for name in names}
+
+
 def _source(backbone, kernel_size, attention, input_shape, detector):
     if isinstance(backbone, keras.Model):
         if (kernel_size, attention) != ("adaptive", "eca"):
