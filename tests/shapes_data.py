@@ -1,44 +1,51 @@
-"""Pictures of shapes with their boxes, made by rule, in COCO's format."""
+"""Pictures of shapes with boxes and masks, made by rule, and their AP."""
 
 import contextlib
 import io
 
 import numpy as np
 
+from eca_keras.applications.detection import paste_masks
+
 CLASSES = ("disc", "square", "triangle")
+SIDE = 128  # pixels
 
 
-def shapes(count, seed, side=128):
-    """Images with one to three shapes each, and their boxes and labels.
+def shapes(count, seed):
+    """Images with one to three shapes each, and what is to be found.
 
     Returns:
-        `(images, boxes, labels)`: float32 `(count, side, side, 3)` of about
-        unit variance, and lists with an array per image.
+        `(images, boxes, labels, masks)`: float32 `(count, SIDE, SIDE, 3)` of
+        about unit variance, and lists with an array per image; a mask is of
+        the size of the image.
     """
     rng = np.random.default_rng(seed)
-    images, boxes, labels = [], [], []
+    images, boxes, labels, masks = [], [], [], []
     for _ in range(count):
-        image = rng.normal(0, 0.2, (side, side, 3)) + rng.uniform(-0.5, 0.5, 3)
-        corners, classes = [], []
+        image = rng.normal(0, 0.2, (SIDE, SIDE, 3)) + rng.uniform(-0.5, 0.5, 3)
+        corners, classes, areas = [], [], []
         for _ in range(rng.integers(1, 4)):
-            box = _free_box(rng, corners, side)
+            box = _free_box(rng, corners)
             if box is None:
                 continue
             kind = int(rng.integers(3))
             color = rng.uniform(1, 2, 3) * rng.choice([-1, 1], 3)
-            image[_inside(kind, box, side)] = color
+            inside = _inside(kind, box)
+            image[inside] = color
             corners.append(box)
             classes.append(kind)
+            areas.append(inside)
         images.append(image)
         boxes.append(np.array(corners, "float32"))
         labels.append(np.array(classes))
-    return np.stack(images).astype("float32"), boxes, labels
+        masks.append(np.array(areas))
+    return np.stack(images).astype("float32"), boxes, labels, masks
 
 
-def _free_box(rng, others, side):
+def _free_box(rng, others):
     for _ in range(20):
         size = rng.integers(20, 61)
-        x, y = rng.integers(0, side - size, 2)
+        x, y = rng.integers(0, SIDE - size, 2)
         box = (x, y, x + size, y + size)
         if all(
             box[0] >= o[2] or o[0] >= box[2] or box[1] >= o[3] or o[1] >= box[3]
@@ -48,9 +55,9 @@ def _free_box(rng, others, side):
     return None
 
 
-def _inside(kind, box, side):
+def _inside(kind, box):
     x1, y1, x2, y2 = box
-    y, x = np.mgrid[:side, :side] + 0.5
+    y, x = np.mgrid[:SIDE, :SIDE] + 0.5
     across = (x - x1) / (x2 - x1)
     down = (y - y1) / (y2 - y1)
     within = (across >= 0) & (across <= 1) & (down >= 0) & (down <= 1)
@@ -61,53 +68,83 @@ def _inside(kind, box, side):
     return within
 
 
-def average_precision(found, boxes, labels):
-    """AP at IoU 0.50 to 0.95 by pycocotools, of what `predict` returns."""
+def average_precision(found, boxes, labels, masks=None):
+    """AP at IoU 0.50 to 0.95 by pycocotools, of what `predict` returns.
+
+    Of the boxes, or, if `masks` are given, of the masks.
+    """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     annotations = [
         {
-            "id": 0,
             "image_id": i,
             "category_id": int(label),
-            "bbox": _corner_and_sides(box),
-            "area": float(np.prod(box[2:] - box[:2])),
+            "bbox": _corner_and_sides(boxes[i][j]),
+            "area": float(np.prod(boxes[i][j][2:] - boxes[i][j][:2])),
             "iscrowd": 0,
+            **_segmentation(None if masks is None else masks[i][j]),
         }
-        for i, pairs in enumerate(zip(boxes, labels, strict=True))
-        for box, label in zip(*pairs, strict=True)
+        for i in range(len(boxes))
+        for j, label in enumerate(labels[i])
     ]
     for number, annotation in enumerate(annotations):
         annotation["id"] = number + 1
-    results = [
-        {
-            "image_id": i,
-            "category_id": int(found["labels"][i, j]),
-            "bbox": _corner_and_sides(found["boxes"][i, j]),
-            "score": float(found["scores"][i, j]),
-        }
-        for i in range(len(boxes))
-        for j in range(found["count"][i])
-    ]
+    results = _results(found, masks)
     if not results:
         return 0.0
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
         truth.dataset = {
             "info": {},
-            "images": [{"id": i} for i in range(len(boxes))],
+            "images": [
+                {"id": i, "height": SIDE, "width": SIDE}
+                for i in range(len(boxes))
+            ],
             "categories": [
                 {"id": i, "name": name} for i, name in enumerate(CLASSES)
             ],
             "annotations": annotations,
         }
         truth.createIndex()
-        evaluation = COCOeval(truth, truth.loadRes(results), "bbox")
+        kind = "bbox" if masks is None else "segm"
+        evaluation = COCOeval(truth, truth.loadRes(results), kind)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     return float(evaluation.stats[0])
+
+
+def _results(found, masks):
+    results = []
+    for i, count in enumerate(found["count"]):
+        areas = [None] * count
+        if masks is not None:
+            probabilities = paste_masks(
+                found["masks"][i, :count],
+                found["boxes"][i, :count],
+                masks[i].shape[1:],
+            )
+            areas = probabilities >= 0.5
+        results += [
+            {
+                "image_id": i,
+                "category_id": int(found["labels"][i, j]),
+                "bbox": _corner_and_sides(found["boxes"][i, j]),
+                "score": float(found["scores"][i, j]),
+                **_segmentation(areas[j]),
+            }
+            for j in range(count)
+        ]
+    return results
+
+
+def _segmentation(mask):
+    from pycocotools import mask as rle
+
+    if mask is None:
+        return {}
+    return {"segmentation": rle.encode(np.asfortranarray(mask, "uint8"))}
 
 
 def _corner_and_sides(box):
