@@ -22,6 +22,7 @@ _LAZY = {
     "insert_attention": "eca_keras.surgery",
     "profile": "eca_keras.profiling",
     "benchmark": "eca_keras.benchmarking",
+    "visualize": "eca_keras.visualize",
 }
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "layers",
     "load_checkpoint",
     "profile",
+    "visualize",
     "weights",
 ]
 

@@ -97,7 +97,7 @@ def staged_folder(path, *, is_ours, overwrite=True):
         )
     if os.path.isdir(path) and os.listdir(path) and not is_ours(path):
         raise FileExistsError(
-            "`path` must be new, an empty folder or an earlier export: what "
+            "`path` must be new, an empty folder or an earlier result: what "
             f"is in this folder would be lost. Received: path={path}"
         )
     with _staging(path) as folder:

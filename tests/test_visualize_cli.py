@@ -119,7 +119,7 @@ def test_the_numbers_are_those_of_the_functions(run, result):
     numbers = np.load(result / "numbers.npz")
     labels = numbers["labels"]
     assert labels.tolist() == [7] * 5 + [0] * 5 + [3] * 5
-    source, _ = trained._source(None)
+    source, _ = trained.source(None)
     _, true = source.test.fetch(numbers["indices"])
     assert true.numpy().tolist() == labels.tolist()
     images = np.stack(

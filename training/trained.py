@@ -83,7 +83,7 @@ class Trained:
         Returns:
             Dictionary with what was evaluated, and the figures.
         """
-        source, data = self._source(data)
+        source, data = self.source(data)
         part = part or ("validation" if source.test is None else "test")
         split = getattr(source, part)
         if split is None:
@@ -134,7 +134,7 @@ class Trained:
         """
         if self.preprocessing.mean and not self._config.is_file():
             return None
-        source, _ = self._source(None)
+        source, _ = self.source(None)
         split = getattr(source, part) if part else source.test
         split = split or source.validation
         count = min(count, split.size)
@@ -166,8 +166,19 @@ class Trained:
     def _config(self):
         return self.folder / "config.json"
 
-    def _source(self, data):
-        """Opens the data and checks that the model can be asked about it."""
+    def source(self, data=None):
+        """Opens the data and checks that the model can be asked about it.
+
+        Args:
+            data: As in `TrainConfig`; by default that of the run.
+
+        Returns:
+            The `Source`, and its name.
+
+        Raises:
+            InputError: if there are no such data, or they have other classes
+                or channels than the model.
+        """
         fraction = 0.1
         if data is None:
             path = self._config

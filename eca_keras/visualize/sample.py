@@ -56,7 +56,7 @@ def take(trained, data, part, names, count):
     Raises:
         InputError: if there is no such data, class or image.
     """
-    source, data = trained._source(data)
+    source, data = trained.source(data)
     part = part or ("validation" if source.test is None else "test")
     split = getattr(source, part)
     if split is None:
