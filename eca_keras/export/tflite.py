@@ -13,6 +13,7 @@ from eca_keras.export import metadata
 from eca_keras.export import precision
 from eca_keras.export import quantization
 from eca_keras.export import samples as sampling
+from eca_keras.export import scales
 from eca_keras.export.backend import tf
 from eca_keras.export.compare import MAX_BATCH
 from eca_keras.export.compare import ExportMismatch
@@ -140,6 +141,9 @@ def export_tflite(
         content = _convert(
             model, f"{file}.saved_model", (batch_size, *shape), configure
         )
+        if quantize == "int8":
+            content, silent = scales.widen(content)
+            notes += scales.notes(silent)
         with open(file, "wb") as stream:
             stream.write(content)
         metadata.append(file, preprocessing, labels)

@@ -1,0 +1,113 @@
+"""Scales of an int8 file that its runtime would refuse.
+
+Where a layer is silent on all images of the calibration (a ReLU that is dead,
+as in a gate of few units), the converter takes its range to be next to
+nothing. The scale that follows is millions of times too fine: XNNPACK takes
+no product of the scales of input and weights that is 256 times the scale of
+the output, or more, and LiteRT 2.3 then frees memory twice and aborts the
+process. The layer said 0, which any scale can say.
+"""
+
+import numpy as np
+
+# XNNPACK's bound is 256; a layer that is not silent is below 1.
+MOST = 16.0
+# What a silent layer gets instead: as in layers of some hundred inputs.
+USUAL = 1 / 64
+
+# Operations with weights, and those whose output has the scale of its input.
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+PASSING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "RELU", "RELU6", "TRANSPOSE")
+PASSING += ("MAX_POOL_2D", "AVERAGE_POOL_2D", "REDUCE_MAX", "STRIDED_SLICE")
+
+
+def widen(content):
+    """Gives silent layers of an int8 file a usual scale.
+
+    Args:
+        content: Bytes of the TFLite file.
+
+    Returns:
+        The bytes, changed where a scale was too fine, and the number of
+        layers that were silent.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    content = bytearray(content)
+    graph = _Graph(schema, schema.Model.GetRootAs(content, 0))
+    silent = sum(graph.repair(operator) for operator in graph.operators)
+    return bytes(content), silent
+
+
+def notes(silent):
+    """Returns what a report says about silent layers."""
+    if not silent:
+        return ()
+    layers = "1 layer was" if silent == 1 else f"{silent} layers were"
+    return (f"{layers} silent on the images of the calibration",)
+
+
+class _Graph:
+    """The only subgraph of a file, changed in place."""
+
+    def __init__(self, schema, model):
+        self.model, self.graph = model, model.Subgraphs(0)
+        names = {
+            code: name
+            for name, code in vars(schema.BuiltinOperator).items()
+            if isinstance(code, int)
+        }
+        self.operators = []
+        for i in range(self.graph.OperatorsLength()):
+            operator = self.graph.Operators(i)
+            code = model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode()
+            self.operators.append((names[code], operator))
+
+    def repair(self, named):
+        """Repairs one operation; returns whether it had to be."""
+        name, operator = named
+        if name not in WEIGHTED:
+            return False
+        scales = [
+            self.scales(operator.Inputs(0)),
+            self.scales(operator.Inputs(1)),
+            self.scales(operator.Outputs(0)),
+        ]
+        if any(each is None for each in scales):  # in floats
+            return False
+        given, weights, answer = scales
+        finest = given[0] * weights.max()
+        if finest < MOST * answer[0]:
+            return False
+        self.rescale(operator.Outputs(0), np.float32(finest / USUAL))
+        return True
+
+    def scales(self, index):
+        """Scales of a tensor, as a view of the file; `None` without any."""
+        quantization = self.graph.Tensors(index).Quantization()
+        if quantization is None or not quantization.ScaleLength():
+            return None
+        return quantization.ScaleAsNumpy()
+
+    def rescale(self, index, scale):
+        """Changes the scale of a tensor, and what has to follow it."""
+        scales = self.scales(index)
+        factor = np.float64(scale) / scales[0]
+        scales[0] = scale
+        for name, operator in self.operators:
+            if operator.Inputs(0) != index:
+                continue
+            if name in PASSING:
+                self.rescale(operator.Outputs(0), scale)
+            elif name in WEIGHTED:
+                self.rescale_bias(operator, factor)
+
+    def rescale_bias(self, operator, factor):
+        """A bias has the scale of input times weights."""
+        if operator.InputsLength() < 3 or operator.Inputs(2) < 0:
+            return
+        tensor = self.graph.Tensors(operator.Inputs(2))
+        self.scales(operator.Inputs(2))[:] *= np.float32(factor)
+        data = self.model.Buffers(tensor.Buffer()).DataAsNumpy()
+        values = data.view("int32")
+        values[:] = np.round(values / factor).astype("int32")
