@@ -487,3 +487,32 @@ def test_published_sizes(
     if kind is MaskRCNN:
         macs += 100 * profile(model.mask_head).macs
     assert round(macs / 1e9, 2) == giga
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "policy"), [(MaskRCNN, "float32"), (FasterRCNN, "mixed_bfloat16")]
+)
+def test_fit_evaluate_and_predict_under_xla(kind, policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = make(kind, score_threshold=0.2)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    randomize(model)
+    outputs = model(images())
+    assert outputs["objectness"].dtype == outputs["offsets"].dtype == tf.float32
+    assert outputs["P2"].dtype == policy.removeprefix("mixed_")
+    results = []
+    for jit_compile in (True, False):
+        model.compile("sgd", jit_compile=jit_compile)
+        logs = model.evaluate(images(), WITH_MASKS, verbose=0, return_dict=True)
+        results.append((logs, model.predict(images(), verbose=0)))
+    (xla_logs, xla_found), (logs, found) = results
+    if policy == "float32":
+        assert xla_logs == pytest.approx(logs, rel=1e-4)
+        np.testing.assert_array_equal(xla_found["count"], found["count"])
+    assert all(values.dtype != tf.bfloat16 for values in found.values())
+    model.compile("sgd", jit_compile=True)
+    history = model.fit(images(), WITH_MASKS, verbose=0, batch_size=3)
+    assert np.isfinite(history.history["loss"]).all()

@@ -81,7 +81,11 @@ def sample(matches, count, positive_fraction, seed=None):
         order = -(tf.range(places, dtype=tf.float32) + 1.0) / places
         keys = tf.broadcast_to(order, tf.shape(matches))
     else:
-        keys = tf.random.stateless_uniform(tf.shape(matches), seed) - 1.0
+        # By name: XLA would take another generator, and draw otherwise.
+        keys = (
+            tf.random.stateless_uniform(tf.shape(matches), seed, alg="philox")
+            - 1.0
+        )
     # Keys lie in [-1, 0): positives end in [1, 2), background in [0, 1).
     positive, positive_indices = _best(keys, matches >= 0, limit)
     background, indices = _best(keys, tf.equal(matches, BACKGROUND), count)
