@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from eca_keras import applications
+from eca_keras.applications.attention import WITH_KERNEL
 from eca_keras.applications.mobilenet_v2 import MOBILENET_V2
 from eca_keras.applications.preprocessing import IMAGENET_MEAN
 from eca_keras.applications.preprocessing import IMAGENET_STD
@@ -64,6 +65,16 @@ def build_network(model, attention="eca", kernel_size="adaptive", **arguments):
         )
     except ValueError as error:
         raise InputError(str(error)) from error
+
+
+def kernel_size_of(attention, kernel_size):
+    """Returns the kernel size for one of several kinds of attention.
+
+    Args:
+        attention: Name of the attention module, or `"none"`.
+        kernel_size: What is asked of those that have a kernel.
+    """
+    return kernel_size if attention in WITH_KERNEL else "adaptive"
 
 
 def normalization(mean, std):

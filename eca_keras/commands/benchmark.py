@@ -169,6 +169,7 @@ class Benchmark:
         """Functions that build a network with each attention."""
         from eca_keras.training.classifier import build_network
         from eca_keras.training.classifier import default_size
+        from eca_keras.training.classifier import kernel_size_of
 
         size = self.image_size
         if size is None:
@@ -182,7 +183,7 @@ class Benchmark:
                 build_network,
                 model,
                 attention=attention,
-                kernel_size=self.kernel_size,
+                kernel_size=kernel_size_of(attention, self.kernel_size),
                 input_shape=(size, size, 3),
             )
             for attention in self.attention

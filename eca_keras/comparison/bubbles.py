@@ -5,6 +5,7 @@ area of a bubble: multiply-accumulates.
 """
 
 import csv
+import math
 
 from eca_keras.drawing import new_figure
 from eca_keras.drawing import save_figure
@@ -81,7 +82,7 @@ def write_bubbles(rows, path, accuracies=None):
         colour = line.get_color()
         axes.scatter(across, up, areas, color=colour, alpha=0.45, linewidths=0)
         axes.scatter(across, up, 9, color=colour, label=attention)
-    _name_networks(axes, points)
+    _name_networks(axes, points, most)
     axes.set_xlabel("trainable parameters, millions")
     axes.set_ylabel(_title(rows, accuracies))
     axes.margins(0.15)
@@ -121,17 +122,18 @@ def _listed(accuracies):
     return ", ".join(pairs[:3]) + (", ..." if len(pairs) > 3 else "")
 
 
-def _name_networks(axes, points):
+def _name_networks(axes, points, most):
     """Writes the name of each network once, above its highest bubble."""
     highest = {}
     for row, height in points:
         if height >= highest.get(row.network, (row, height))[1]:
             highest[row.network] = row, height
     for name, (row, height) in highest.items():
+        radius = math.sqrt(LARGEST * row.macs / most / math.pi)
         axes.annotate(
             name,
             (row.parameters / 1e6, height),
-            (0, 8),
+            (0, radius + 3),
             textcoords="offset points",
             ha="center",
             fontsize=8,

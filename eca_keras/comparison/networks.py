@@ -16,6 +16,7 @@ from eca_keras.errors import InputError
 from eca_keras.profiling import profile
 from eca_keras.training.classifier import build_network
 from eca_keras.training.classifier import default_size
+from eca_keras.training.classifier import kernel_size_of
 
 OURS = "eca-keras"
 LIBRARIES = ("keras.applications", "torch")
@@ -118,7 +119,8 @@ def compare_networks(
             library. A network from PyTorch runs in a process of its own, and
             has to give the logits of ours with the same weights.
         torch_python: The Python that has PyTorch; this one by default.
-        kernel_size: As in the builders; those of PyTorch's network follow.
+        kernel_size: As in the builders, for attention that has a kernel;
+            those of PyTorch's network follow.
         image_size: Height and width in pixels; by default that of the
             network.
         batch_sizes, training_batch_size, rounds, warmup: As in
@@ -144,7 +146,7 @@ def compare_networks(
             attention: build_network(
                 network,
                 attention,
-                kernel_size,
+                kernel_size_of(attention, kernel_size),
                 input_shape=(size, size, 3),
                 classifier_activation=None,
             )
