@@ -10,10 +10,11 @@ process. The layer said 0, which any scale can say.
 
 import numpy as np
 
-# XNNPACK's bound is 256; a layer that is not silent is below 1.
-MOST = 16.0
-# What a silent layer gets instead: as in layers of some hundred inputs.
-USUAL = 1 / 64
+# What XNNPACK takes at most: scales of input and weights by that of the output.
+LIMIT = 256.0
+# What a layer beyond it gets: no coarser than it must be, for a layer with
+# one channel of large weights need not be silent.
+TARGET = 128.0
 
 # Operations with weights, and those whose output has the scale of its input.
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
@@ -22,29 +23,32 @@ PASSING += ("MAX_POOL_2D", "AVERAGE_POOL_2D", "REDUCE_MAX", "STRIDED_SLICE")
 
 
 def widen(content):
-    """Gives silent layers of an int8 file a usual scale.
+    """Gives layers of an int8 file scales that its runtime takes.
 
     Args:
         content: Bytes of the TFLite file.
 
     Returns:
         The bytes, changed where a scale was too fine, and the number of
-        layers that were silent.
+        layers of which it was.
     """
     from ai_edge_litert import schema_py_generated as schema
 
     content = bytearray(content)
     graph = _Graph(schema, schema.Model.GetRootAs(content, 0))
-    silent = sum(graph.repair(operator) for operator in graph.operators)
-    return bytes(content), silent
+    widened = sum(graph.repair(operator) for operator in graph.operators)
+    return bytes(content), widened
 
 
-def notes(silent):
-    """Returns what a report says about silent layers."""
-    if not silent:
+def notes(widened):
+    """Returns what a report says about layers whose scale was too fine."""
+    if not widened:
         return ()
-    layers = "1 layer was" if silent == 1 else f"{silent} layers were"
-    return (f"{layers} silent on the images of the calibration",)
+    layers = "1 layer" if widened == 1 else f"{widened} layers"
+    return (
+        f"{layers} hardly answered the images of the calibration: a coarser "
+        "scale was set, which LiteRT needs",
+    )
 
 
 class _Graph:
@@ -77,9 +81,9 @@ class _Graph:
             return False
         given, weights, answer = scales
         finest = given[0] * weights.max()
-        if finest < MOST * answer[0]:
+        if finest < LIMIT * answer[0]:
             return False
-        self.rescale(operator.Outputs(0), np.float32(finest / USUAL))
+        self.rescale(operator.Outputs(0), np.float32(finest / TARGET))
         return True
 
     def scales(self, index):

@@ -142,8 +142,8 @@ def export_tflite(
             model, f"{file}.saved_model", (batch_size, *shape), configure
         )
         if quantize == "int8":
-            content, silent = scales.widen(content)
-            notes += scales.notes(silent)
+            content, widened = scales.widen(content)
+            notes += scales.notes(widened)
         with open(file, "wb") as stream:
             stream.write(content)
         metadata.append(file, preprocessing, labels)
