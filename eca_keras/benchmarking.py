@@ -298,10 +298,15 @@ def _order(i, count):
     return turns[::-1] if i % 2 else turns
 
 
+def quartiles(values):
+    """Returns first quartile, median and third quartile as numbers."""
+    return np.quantile(values, (0.25, 0.5, 0.75)).tolist()
+
+
 def _latency(name, task, batch_size, wall, cpu):
     """Summarises seconds of shape (rounds, 2): the baseline's and its own."""
-    lower, middle, upper = np.quantile(wall[:, 1], (0.25, 0.5, 0.75)).tolist()
-    ratios = np.quantile(wall[:, 1] / wall[:, 0], (0.25, 0.5, 0.75)).tolist()
+    lower, middle, upper = quartiles(wall[:, 1])
+    ratios = quartiles(wall[:, 1] / wall[:, 0])
     return Latency(
         model=name,
         task=task,

@@ -9,6 +9,14 @@ from eca_keras.errors import InputError
 PARTS = ("train", "validation", "test")
 
 
+def check_part(part):
+    """Refuses what is no part of a data set; `None` stands for the default."""
+    if part not in (None, *PARTS):
+        raise InputError(
+            f"`part` must be one of {', '.join(PARTS)}. Received: part={part!r}"
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
     """Measure a trained model: cross-entropy, top-1 and top-5.
@@ -37,11 +45,7 @@ class Evaluate:
                 "`batch_size` must be at least 1. "
                 f"Received: batch_size={self.batch_size}"
             )
-        if self.part not in (None, *PARTS):
-            raise InputError(
-                f"`part` must be one of {', '.join(PARTS)}. "
-                f"Received: part={self.part!r}"
-            )
+        check_part(self.part)
 
     def run(self):
         self._check()

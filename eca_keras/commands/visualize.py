@@ -7,7 +7,7 @@ import typing
 
 import tyro
 
-from eca_keras.commands.evaluate import PARTS
+from eca_keras.commands.evaluate import check_part
 from eca_keras.errors import InputError
 
 
@@ -54,11 +54,7 @@ class Visualize:
                     f"`{name}` must be at least 1. "
                     f"Received: {name}={getattr(self, name)}"
                 )
-        if self.part not in (None, *PARTS):
-            raise InputError(
-                f"`part` must be one of {', '.join(PARTS)}. "
-                f"Received: part={self.part!r}"
-            )
+        check_part(self.part)
 
     def run(self):
         self._check()

@@ -274,9 +274,9 @@ def _row(measured, i, contestants, network, size):
         if other.library == OURS and other.attention == this.attention
     )
     wall, cpu = measured.wall, measured.cpu
-    lower, seconds, upper = _quartiles(wall[:, i])
-    ratios = _quartiles(wall[:, i] / wall[:, first])
-    library_ratios = _quartiles(wall[:, i] / wall[:, same])
+    lower, seconds, upper = benchmarking.quartiles(wall[:, i])
+    ratios = benchmarking.quartiles(wall[:, i] / wall[:, first])
+    library_ratios = benchmarking.quartiles(wall[:, i] / wall[:, same])
     return NetworkSpeed(
         network=network,
         library=this.library,
@@ -299,10 +299,6 @@ def _row(measured, i, contestants, network, size):
         library_ratio_lower=library_ratios[0],
         library_ratio_upper=library_ratios[2],
     )
-
-
-def _quartiles(values):
-    return np.quantile(values, (0.25, 0.5, 0.75)).tolist()
 
 
 def format_networks(rows):

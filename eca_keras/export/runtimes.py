@@ -274,9 +274,8 @@ RUNTIMES = {
 
 
 def _row(seconds, first_model, first_runtime, **fields):
-    quartiles = (0.25, 0.5, 0.75)
-    lower, middle, upper = np.quantile(seconds, quartiles).tolist()
-    ratios = np.quantile(seconds / first_model, quartiles).tolist()
+    lower, middle, upper = benchmarking.quartiles(seconds)
+    ratios = benchmarking.quartiles(seconds / first_model)
     return RuntimeLatency(
         rounds=len(seconds),
         seconds=middle,
