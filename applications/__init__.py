@@ -1,5 +1,7 @@
 """Model builders in the manner of `keras.applications`, any backend."""
 
+import importlib
+
 from eca_keras.applications.features import stage_outputs
 from eca_keras.applications.mobilenet_v2 import ECAMobileNetV2
 from eca_keras.applications.preprocessing import decode_predictions
@@ -47,3 +49,10 @@ __all__ = [
     "preprocess_input",
     "stage_outputs",
 ]
+
+
+def __getattr__(name):
+    # Not with the rest: it needs TensorFlow.
+    if name == "detection":
+        return importlib.import_module("eca_keras.applications.detection")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
