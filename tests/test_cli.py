@@ -104,8 +104,11 @@ def test_benchmark(capsys, tmp_path):
     arguments += ["--batch-sizes", "2", "--training-batch-size", "0"]
     assert cli.main(arguments) == 0
     out = capsys.readouterr().out
-    assert "ECAResNet20 none" in out
-    assert "ECAResNet20 eca" in out
+    rows = [line.split() for line in out.splitlines()[1:3]]
+    assert [row[:3] for row in rows] == [
+        ["ECAResNet20", "none", "eca-keras"],
+        ["ECAResNet20", "eca", "eca-keras"],
+    ]
     assert len(path.read_text().splitlines()) == 3
 
 

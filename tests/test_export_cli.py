@@ -86,7 +86,7 @@ def test_batch_size(given, size, run, tmp_path):
 
 def test_samples_are_spread_over_the_data(run):
     trained = Trained.load(run)
-    source, _ = trained._source(None)
+    source, _ = trained.source(None)
     images = trained.samples(100, part="train")
     assert images.shape == (100, 8, 8, 1)
     everything = trained.samples(source.train.size, part="train")

@@ -47,7 +47,7 @@ def main(folder):
 
 def by_hand(trained):
     """Loss and accuracy of the Keras model, in NumPy, without any batches."""
-    source, _ = trained._source(None)
+    source, _ = trained.source(None)
     images, labels = zip(*source.test.dataset, strict=True)
     shares = trained.model(np.stack(images).astype("float32")).numpy()
     labels = np.array(labels)
