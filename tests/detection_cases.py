@@ -119,3 +119,17 @@ def mmdet_rule(layer):
     }
     kinds = (kind for kind in rules if isinstance(layer, kind))
     return rules.get(next(kinds, None))
+
+
+def check_detections(found, sizes, threshold):
+    """Checks what a detector of three classes found in images of `sizes`."""
+    for i, (height, width) in enumerate(sizes):
+        count = found["count"][i]
+        boxes, scores = found["boxes"][i], found["scores"][i]
+        assert boxes.min() >= 0
+        assert (boxes.max(axis=0) <= [width, height, width, height]).all()
+        assert (scores[:count] > threshold).all()
+        assert (np.diff(scores) <= 0).all()
+        assert set(found["labels"][i, :count]) <= {0, 1, 2}
+        assert (found["labels"][i, count:] == -1).all()
+        assert (boxes[count:] == 0).all()

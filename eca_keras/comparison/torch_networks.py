@@ -38,6 +38,7 @@ class ECA(nn.Module):
 
 
 def conv(inputs, outputs, size=1, stride=1, groups=1):
+    """A convolution without bias that keeps the size at stride 1."""
     return nn.Conv2d(
         inputs, outputs, size, stride, size // 2, groups=groups, bias=False
     )
@@ -112,6 +113,7 @@ class ResNet(nn.Module):
 
 
 def conv_bn_relu6(inputs, outputs, size=1, stride=1, groups=1):
+    """What MobileNetV2 is made of; `inputs`, `outputs`: channels."""
     return nn.Sequential(
         conv(inputs, outputs, size, stride, groups),
         nn.BatchNorm2d(outputs),
@@ -254,6 +256,11 @@ class Server:
 
 
 def main(specification):
+    """Answers requests until the standard input ends.
+
+    Args:
+        specification: The arguments of `Server` as JSON.
+    """
     server = Server(**json.loads(specification))
     for line in sys.stdin:
         request = json.loads(line)
