@@ -6,9 +6,9 @@ import io
 import numpy as np
 
 from eca_keras.applications.detection import paste_masks
-
-CLASSES = ("disc", "square", "triangle")
-SIDE = 128  # pixels
+from eca_keras.training.detection.shapes import CLASSES
+from eca_keras.training.detection.shapes import SIDE
+from eca_keras.training.detection.shapes import draw
 
 
 def shapes(count, seed):
@@ -20,52 +20,14 @@ def shapes(count, seed):
         the size of the image.
     """
     rng = np.random.default_rng(seed)
-    images, boxes, labels, masks = [], [], [], []
-    for _ in range(count):
-        image = rng.normal(0, 0.2, (SIDE, SIDE, 3)) + rng.uniform(-0.5, 0.5, 3)
-        corners, classes, areas = [], [], []
-        for _ in range(rng.integers(1, 4)):
-            box = _free_box(rng, corners)
-            if box is None:
-                continue
-            kind = int(rng.integers(3))
-            color = rng.uniform(1, 2, 3) * rng.choice([-1, 1], 3)
-            inside = _inside(kind, box)
-            image[inside] = color
-            corners.append(box)
-            classes.append(kind)
-            areas.append(inside)
-        images.append(image)
-        boxes.append(np.array(corners, "float32"))
-        labels.append(np.array(classes))
-        masks.append(np.array(areas))
-    return np.stack(images).astype("float32"), boxes, labels, masks
-
-
-def _free_box(rng, others):
-    for _ in range(20):
-        size = rng.integers(20, 61)
-        x, y = rng.integers(0, SIDE - size, 2)
-        box = (x, y, x + size, y + size)
-        if all(
-            box[0] >= o[2] or o[0] >= box[2] or box[1] >= o[3] or o[1] >= box[3]
-            for o in others
-        ):
-            return box
-    return None
-
-
-def _inside(kind, box):
-    x1, y1, x2, y2 = box
-    y, x = np.mgrid[:SIDE, :SIDE] + 0.5
-    across = (x - x1) / (x2 - x1)
-    down = (y - y1) / (y2 - y1)
-    within = (across >= 0) & (across <= 1) & (down >= 0) & (down <= 1)
-    if CLASSES[kind] == "disc":
-        return (across - 0.5) ** 2 + (down - 0.5) ** 2 <= 0.25
-    if CLASSES[kind] == "triangle":
-        return within & (np.abs(across - 0.5) <= down / 2)
-    return within
+    drawn = [draw(rng) for _ in range(count)]
+    images, boxes, labels, masks = zip(*drawn, strict=True)
+    return (
+        np.stack(images).astype("float32"),
+        [np.array(corners, "float32") for corners in boxes],
+        [np.array(kinds) for kinds in labels],
+        [np.array(areas) for areas in masks],
+    )
 
 
 def average_precision(found, boxes, labels, masks=None):

@@ -136,7 +136,7 @@ def training_batches(
         together = MIX_GROUP
 
     def fetch(slots):
-        indices = _shuffled(slots, split.size, batch_size, steps, seed)
+        indices = shuffled(slots, split.size, batch_size, steps, seed)
         elements, labels = split.fetch(split.readable(indices))
         run = tf.fill([together], tf.constant(seed, tf.int64))
         return elements, labels, tf.stack([run, slots], 1)
@@ -158,20 +158,20 @@ def training_batches(
         return augmentation.batch(images, labels, classes, seeds[0])
 
     slots = share.dataset(first_step, last_step, together)
-    dataset = _parallel(slots, fetch)
+    dataset = parallel(slots, fetch)
     if split.stacked and augmentation.vectorised:
-        dataset = _parallel(dataset, change_all)
+        dataset = parallel(dataset, change_all)
     else:
-        dataset = _parallel(dataset.unbatch(), change)
+        dataset = parallel(dataset.unbatch(), change)
         dataset = dataset.batch(together, drop_remainder=True)
     if augmentation.mixes:
-        dataset = _parallel(dataset, mix)
+        dataset = parallel(dataset, mix)
     else:
         dataset = dataset.map(lambda images, labels, _: (images, labels))
     if together < share.size:
         dataset = dataset.batch(share.size // together, drop_remainder=True)
         dataset = dataset.map(lambda *groups: tuple(map(_joined, groups)))
-    return _finish(dataset)
+    return finish(dataset)
 
 
 def evaluation_batches(
@@ -228,14 +228,14 @@ def evaluation_batches(
 
     steps = evaluation_steps(split, batch_size)
     slots = share.dataset(first_step, steps, share.size)
-    dataset = _parallel(slots, fetch)
+    dataset = parallel(slots, fetch)
     same = dataset.element_spec[0].shape[1:] == size
     if split.stacked and same and crop_fraction == 1:
-        dataset = _parallel(dataset, show_all)
+        dataset = parallel(dataset, show_all)
     else:
-        dataset = _parallel(dataset.unbatch(), show)
+        dataset = parallel(dataset.unbatch(), show)
         dataset = dataset.batch(share.size, drop_remainder=True)
-    return _finish(dataset)
+    return finish(dataset)
 
 
 def evaluation_steps(split, batch_size):
@@ -265,11 +265,11 @@ def indices_of_step(split, batch_size, seed, step, context=None):
     """
     slots = tf.constant(Share.of(batch_size, context).slots(step), tf.int64)
     steps = steps_per_epoch(split, batch_size)
-    indices = _shuffled(slots, split.size, batch_size, steps, seed)
+    indices = shuffled(slots, split.size, batch_size, steps, seed)
     return split.readable(indices).numpy()
 
 
-def _shuffled(slots, size, batch_size, steps, seed):
+def shuffled(slots, size, batch_size, steps, seed):
     """Maps positions in the run to indices, a permutation in each epoch.
 
     Args:
@@ -299,14 +299,14 @@ def _joined(groups):
     return tf.reshape(groups, (count * length, *shape))
 
 
-def _parallel(dataset, function):
+def parallel(dataset, function):
     # Rewriting Python's conditions for the graph takes most of the time until
     # the first batch, and nothing here needs it.
     function = tf.autograph.experimental.do_not_convert(function)
     return dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def _finish(dataset):
+def finish(dataset):
     options = tf.data.Options()
     options.deterministic = True
     return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)

@@ -1,0 +1,228 @@
+"""From a `DetectionSplit` to padded batches, each a function of its step.
+
+As in `training.data.pipeline`: step `t` has the same images, changed in the
+same way, whoever asks for it, and nothing has a state to save.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from eca_keras.errors import InputError
+from eca_keras.training.data import pipeline
+from eca_keras.training.data.draws import uniform
+from eca_keras.training.data.feed import Feed
+from eca_keras.training.detection.segmentations import MASK_SIDE
+from eca_keras.training.detection.transforms import place_boxes
+from eca_keras.training.detection.transforms import resize_to_fit
+
+_SIDE = 0  # stream of random numbers: mirrored or not
+
+
+def training_feed(strategy, split, *, on_bad_image="fail", **arguments):
+    """Makes the `Feed` of training.
+
+    Args:
+        strategy: `tf.distribute.Strategy`; the default one for one device.
+        split: `DetectionSplit` of training images.
+        on_bad_image: `"fail"`, or `"skip"` to take the next image instead of
+            one that cannot be read.
+        **arguments: Those of `training_batches`, without `first_step` and
+            `context`.
+    """
+
+    def build(split, first_step, context):
+        return training_batches(
+            split, first_step=first_step, context=context, **arguments
+        )
+
+    def indices(split, step, context):
+        return pipeline.indices_of_step(
+            split, arguments["batch_size"], arguments["seed"], step, context
+        )
+
+    # Refused now, not at the first batch.
+    pipeline.steps_per_epoch(split, arguments["batch_size"])
+    _check_targets(split, arguments["places"], arguments["masks"])
+    steps = arguments.get("last_step")
+    return Feed(strategy, split, on_bad_image, build, indices, steps)
+
+
+def evaluation_feed(strategy, split, *, on_bad_image="fail", **arguments):
+    """Makes the `Feed` of an evaluation.
+
+    Args:
+        strategy, split: As for `training_feed`.
+        on_bad_image: `"fail"`, or `"skip"` for an index of -1.
+        **arguments: Those of `evaluation_batches`, without `first_step` and
+            `context`.
+    """
+    batch_size = arguments["batch_size"]
+
+    def build(split, first_step, context):
+        return evaluation_batches(
+            split, first_step=first_step, context=context, **arguments
+        )
+
+    def indices(split, step, context):
+        slots = pipeline.Share.of(batch_size, context).slots(step)
+        return np.unique(pipeline.shown_indices(split, slots)[0])
+
+    steps = pipeline.evaluation_steps(split, batch_size)
+    return Feed(strategy, split, on_bad_image, build, indices, steps)
+
+
+def training_batches(
+    split,
+    *,
+    batch_size,
+    input_shape,
+    seed,
+    flip,
+    places,
+    masks,
+    first_step=0,
+    last_step=None,
+    context=None,
+):
+    """Batches in random order, half of the images mirrored.
+
+    Every epoch is a new permutation of the images; the last of it that do not
+    fill a batch are left out.
+
+    Args:
+        split: `DetectionSplit` of training images.
+        batch_size: Images per step, over all replicas.
+        input_shape: `(height, width, 3)` of the detector.
+        seed: Integer; the same seed gives the same batches.
+        flip: Whether to mirror images at random.
+        places: Objects per image; of more, the largest are kept.
+        masks: Whether targets have masks.
+        first_step: Step of the run to begin with, counted from 0 over all
+            epochs.
+        last_step: Step to end before; `None` for no end.
+        context: `tf.distribute.InputContext` of a worker, or `None` for all
+            images.
+
+    Returns:
+        Dataset of `(images, targets)`, with a context the batches of the
+        worker's replicas in turn. Images are uint8 of shape
+        `(batch, *input_shape)`. Targets are `"boxes"`, float32
+        `(batch, places, 4)`, corners in pixels of the resized image;
+        `"labels"`, int32 `(batch, places)`, -1 for padding; `"sizes"`,
+        float32 `(batch, 2)`, heights and widths of the resized images inside
+        the padding; and `"masks"`, uint8 `(batch, places, 112, 112)`, 0 or 1,
+        pictures of the boxes.
+    """
+    _check_targets(split, places, masks)
+    share = pipeline.Share.of(batch_size, context)
+    steps = pipeline.steps_per_epoch(split, batch_size)
+    if last_step is None:
+        last_step = np.iinfo("int64").max // batch_size
+
+    def fetch(slots):
+        indices = split.readable(
+            pipeline.shuffled(slots, split.size, batch_size, steps, seed)
+        )
+        elements, _ = split.images.fetch(indices)
+        run = tf.fill([share.size], tf.constant(seed, tf.int64))
+        draws = uniform(tf.stack([run, slots], 1), _SIDE, 1)[:, 0]
+        return elements, indices, (draws < 0.5) & flip
+
+    def show(element, index, flipped):
+        image, size = resize_to_fit(
+            split.images.image(element), input_shape, flipped
+        )
+        targets = _targets(split, index, size, flipped, places, masks)
+        return image, targets
+
+    slots = share.dataset(first_step, last_step, share.size)
+    dataset = pipeline.parallel(slots, fetch).unbatch()
+    dataset = pipeline.parallel(dataset, show)
+    return pipeline.finish(dataset.batch(share.size, drop_remainder=True))
+
+
+def evaluation_batches(
+    split, *, batch_size, input_shape, first_step=0, context=None
+):
+    """Batches of every image once, in order.
+
+    The last batch is filled up, so that every replica gets as many images.
+    What fills it, and what cannot be read, is black and has the index -1.
+
+    Args:
+        split, batch_size, input_shape, context: As in `training_batches`.
+        first_step: Batch to begin with.
+
+    Returns:
+        Dataset of `(images, details)`, with a context the batches of the
+        worker's replicas in turn. Images are uint8 of shape
+        `(batch, *input_shape)`; details are `"index"`, int64 `(batch,)`,
+        which image of the split it is, and `"sizes"`, float32 `(batch, 2)`,
+        heights and widths of the resized images inside the padding. Boxes go
+        back to pixels of the file by `split.sizes[index]` divided by these.
+    """
+    share = pipeline.Share.of(batch_size, context)
+    whole = tf.constant(input_shape[:2])
+
+    def fetch(slots):
+        indices, shown = pipeline.shown_indices(split, slots)
+        elements, _ = split.images.fetch(indices)
+        return elements, tf.where(shown, indices, -1)
+
+    def show(element, index):
+        image, size = tf.cond(
+            index >= 0,
+            lambda: resize_to_fit(split.images.image(element), input_shape),
+            lambda: (tf.zeros(input_shape, tf.uint8), whole),
+        )
+        image = tf.ensure_shape(image, input_shape)
+        size = tf.ensure_shape(tf.cast(size, tf.float32), (2,))
+        return image, {"index": index, "sizes": size}
+
+    steps = pipeline.evaluation_steps(split, batch_size)
+    slots = share.dataset(first_step, steps, share.size)
+    dataset = pipeline.parallel(slots, fetch).unbatch()
+    dataset = pipeline.parallel(dataset, show)
+    return pipeline.finish(dataset.batch(share.size, drop_remainder=True))
+
+
+def _targets(split, index, size, flipped, places, masks):
+    """What is to be learned from one image."""
+    file_size = tf.gather(tf.constant(split.sizes), index)
+    boxes, labels = tf.numpy_function(
+        lambda index: split.objects.padded(index, places),
+        [index],
+        [tf.float32, tf.int32],
+        stateful=False,
+    )
+    boxes = tf.ensure_shape(boxes, (places, 4))
+    labels = tf.ensure_shape(labels, (places,))
+    targets = {
+        "boxes": place_boxes(boxes, labels, file_size, size, flipped),
+        "labels": labels,
+        "sizes": tf.cast(size, tf.float32),
+    }
+    if masks:
+        pictures = tf.numpy_function(
+            lambda index, size: split.objects.pictures(index, places, size),
+            [index, file_size],
+            tf.uint8,
+            stateful=False,
+        )
+        pictures = tf.ensure_shape(pictures, (places, MASK_SIDE, MASK_SIDE))
+        targets["masks"] = tf.cond(
+            flipped, lambda: tf.reverse(pictures, [2]), lambda: pictures
+        )
+    return targets
+
+
+def _check_targets(split, places, masks):
+    if places < 1:
+        raise InputError(
+            f"`places` must be at least 1. Received: places={places}"
+        )
+    if masks and not split.has_masks:
+        raise InputError(
+            "`masks` must be False for data that was opened without masks. "
+            f"Received: masks={masks}"
+        )

@@ -1,0 +1,131 @@
+"""Pictures of discs, squares and triangles, made by rule: no files needed."""
+
+import numpy as np
+import tensorflow as tf
+
+from eca_keras.applications.preprocessing import IMAGENET_MEAN
+from eca_keras.applications.preprocessing import IMAGENET_STD
+from eca_keras.errors import InputError
+from eca_keras.errors import require
+from eca_keras.training.detection.objects import ObjectList
+from eca_keras.training.detection.segmentations import encoded
+from eca_keras.training.detection.source import DetectionSource
+from eca_keras.training.detection.source import DetectionSplit
+from eca_keras.training.detection.source import image_split
+
+CLASSES = ("disc", "square", "triangle")
+SIDE = 128  # pixels
+PICTURES = 64  # in each part, if the user does not say
+
+TRAIN_SEED, VALIDATION_SEED = 0, 1
+
+
+def load(argument, masks=False):
+    """Returns the `DetectionSource`.
+
+    Args:
+        argument: Number of training pictures, as a string; empty for
+            `PICTURES`. For validation there are always so many.
+        masks: Whether objects have masks.
+    """
+    if masks:
+        require("detection", "Masks", "pycocotools")
+    count = argument or str(PICTURES)
+    if not (count.isascii() and count.isdigit() and int(count)):
+        raise InputError(
+            "`data` must have a positive number of pictures after 'shapes:'. "
+            f"Received: data='shapes:{argument}'"
+        )
+    return DetectionSource(
+        train=_split("training", int(count), TRAIN_SEED, masks),
+        validation=_split("validation", PICTURES, VALIDATION_SEED, masks),
+    )
+
+
+def _split(part, count, seed, masks):
+    pixels = np.empty((count, SIDE, SIDE, 3), "uint8")
+    objects = ObjectList(masks)
+    rng = np.random.default_rng(seed)
+    for i in range(count):
+        picture, boxes, kinds, areas = draw(rng)
+        # `preprocess_input` gives the picture back.
+        values = 255 * (picture * IMAGENET_STD + IMAGENET_MEAN)
+        pixels[i] = np.clip(np.round(values), 0, 255)
+        for box, kind, area in zip(boxes, kinds, areas, strict=True):
+            sides = box[2] - box[0], box[3] - box[1]
+            objects.add(
+                i,
+                (*box[:2], *sides),
+                box,
+                kind,
+                area.sum(),
+                crowd=False,
+                segmentation=encoded(area) if masks else None,
+            )
+    with tf.device("CPU"):
+        pixels = tf.constant(pixels)
+    return DetectionSplit(
+        images=image_split(
+            count,
+            lambda index: tf.gather(pixels, index),
+            f"{part} picture {{}} of the shapes".format,
+        ),
+        objects=objects.arrays(count),
+        image_ids=np.arange(1, count + 1),
+        sizes=np.full((count, 2), SIDE, "int32"),
+        category_ids=tuple(range(1, len(CLASSES) + 1)),
+        class_names=CLASSES,
+    )
+
+
+def draw(rng):
+    """Draws a picture with one to three shapes that do not overlap.
+
+    Args:
+        rng: `np.random.Generator`.
+
+    Returns:
+        `(picture, boxes, kinds, areas)`: float64 `(SIDE, SIDE, 3)` of about
+        unit variance, and lists of corners, of numbers of `CLASSES`, and of
+        masks of the size of the picture.
+    """
+    picture = rng.normal(0, 0.2, (SIDE, SIDE, 3)) + rng.uniform(-0.5, 0.5, 3)
+    boxes, kinds, areas = [], [], []
+    for _ in range(rng.integers(1, 4)):
+        box = _free_box(rng, boxes)
+        if box is None:
+            continue
+        kind = int(rng.integers(len(CLASSES)))
+        color = rng.uniform(1, 2, 3) * rng.choice([-1, 1], 3)
+        inside = _inside(kind, box)
+        picture[inside] = color
+        boxes.append(box)
+        kinds.append(kind)
+        areas.append(inside)
+    return picture, boxes, kinds, areas
+
+
+def _free_box(rng, others):
+    for _ in range(20):
+        size = rng.integers(20, 61)
+        x, y = rng.integers(0, SIDE - size, 2)
+        box = (x, y, x + size, y + size)
+        if all(
+            box[0] >= o[2] or o[0] >= box[2] or box[1] >= o[3] or o[1] >= box[3]
+            for o in others
+        ):
+            return box
+    return None
+
+
+def _inside(kind, box):
+    x1, y1, x2, y2 = box
+    y, x = np.mgrid[:SIDE, :SIDE] + 0.5
+    across = (x - x1) / (x2 - x1)
+    down = (y - y1) / (y2 - y1)
+    within = (across >= 0) & (across <= 1) & (down >= 0) & (down <= 1)
+    if CLASSES[kind] == "disc":
+        return (across - 0.5) ** 2 + (down - 0.5) ** 2 <= 0.25
+    if CLASSES[kind] == "triangle":
+        return within & (np.abs(across - 0.5) <= down / 2)
+    return within
