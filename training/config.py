@@ -116,72 +116,93 @@ class TrainConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "export", tuple(self.export))
-        for name, (allowed, rule) in RANGES.items():
-            if not allowed(getattr(self, name)):
-                raise _refusal(name, getattr(self, name), rule)
-        for name, words in CHOICES.items():
-            if getattr(self, name) not in words:
-                listed = ", ".join(str(word) for word in words)
-                rule = f"must be one of {listed}"
-                raise _refusal(name, getattr(self, name), rule)
-        if not set(self.export) <= set(EXPORTS):
-            rule = f"must be among {', '.join(EXPORTS)}"
-            raise _refusal("export", list(self.export), rule)
+        check(self, RANGES, CHOICES)
         if self.schedule == "steps" and self.warmup:
             rule = "must be 0 with schedule='steps'"
-            raise _refusal("warmup", self.warmup, rule)
+            raise refusal("warmup", self.warmup, rule)
         if self.alpha != 1 and self.model != "ECAMobileNetV2":
             rule = "must be 1 for all networks but ECAMobileNetV2"
-            raise _refusal("alpha", self.alpha, rule)
+            raise refusal("alpha", self.alpha, rule)
         if self.nesterov and not self.momentum:
             rule = "must be positive with nesterov=True"
-            raise _refusal("momentum", self.momentum, rule)
+            raise refusal("momentum", self.momentum, rule)
 
     @property
     def peak_learning_rate(self):
         """The learning rate for `batch_size` images a step."""
-        scale = self.batch_size / (self.base_batch_size or self.batch_size)
-        return self.learning_rate * scale
+        return scaled_rate(self)
 
 
-def _refusal(name, value, rule):
+def scaled_rate(config):
+    """The learning rate of settings for their `batch_size`."""
+    scale = config.batch_size / (config.base_batch_size or config.batch_size)
+    return config.learning_rate * scale
+
+
+def check(config, ranges, choices):
+    """Refuses settings that are out of their ranges.
+
+    Args:
+        config: Object with the settings as attributes, `export` among them.
+        ranges: What a value must be like, by name: a test and its words.
+        choices: Allowed values, by name.
+
+    Raises:
+        InputError: for the first one.
+    """
+    for name, (allowed, rule) in ranges.items():
+        if not allowed(getattr(config, name)):
+            raise refusal(name, getattr(config, name), rule)
+    for name, words in choices.items():
+        if getattr(config, name) not in words:
+            listed = ", ".join(str(word) for word in words)
+            raise refusal(
+                name, getattr(config, name), f"must be one of {listed}"
+            )
+    if not set(config.export) <= set(EXPORTS):
+        rule = f"must be among {', '.join(EXPORTS)}"
+        raise refusal("export", list(config.export), rule)
+
+
+def refusal(name, value, rule):
+    """Returns the error for a setting that cannot be."""
     return InputError(f"`{name}` {rule}. Received: {name}={value!r}")
 
 
-def _within(least, end):
+def within(least, end):
     return (
         lambda x: least <= x < end,
         f"must be at least {least} and below {end}",
     )
 
 
-def _at_least(least):
+def at_least(least):
     return lambda x: least <= x < float("inf"), f"must be at least {least}"
 
 
-_POSITIVE = (lambda x: 0 < x < float("inf"), "must be positive and finite")
+POSITIVE = (lambda x: 0 < x < float("inf"), "must be positive and finite")
 
 RANGES = {
-    "epochs": _at_least(1),
-    "batch_size": _at_least(1),
-    "learning_rate": _POSITIVE,
+    "epochs": at_least(1),
+    "batch_size": at_least(1),
+    "learning_rate": POSITIVE,
     "base_batch_size": (lambda x: x is None or x >= 1, "must be at least 1"),
-    "warmup": _within(0, 1),
-    "decay_epochs": _at_least(1),
-    "decay_rate": _POSITIVE,
-    "momentum": _within(0, 1),
-    "weight_decay": _at_least(0),
-    "label_smoothing": _within(0, 1),
-    "mixup": _at_least(0),
-    "cutmix": _at_least(0),
+    "warmup": within(0, 1),
+    "decay_epochs": at_least(1),
+    "decay_rate": POSITIVE,
+    "momentum": within(0, 1),
+    "weight_decay": at_least(0),
+    "label_smoothing": within(0, 1),
+    "mixup": at_least(0),
+    "cutmix": at_least(0),
     "randaugment": (lambda x: 0 <= x <= 1, "must be from 0 to 1"),
-    "ema": _within(0, 1),
-    "dropout": _within(0, 1),
+    "ema": within(0, 1),
+    "dropout": within(0, 1),
     "image_size": (lambda x: x is None or x >= 8, "must be at least 8"),
     "validation_fraction": (lambda x: 0 < x < 1, "must be between 0 and 1"),
-    "alpha": _POSITIVE,
-    "worker_timeout": _POSITIVE,
-    "checkpoint_seconds": _at_least(0),
+    "alpha": POSITIVE,
+    "worker_timeout": POSITIVE,
+    "checkpoint_seconds": at_least(0),
     "seed": (lambda x: 0 <= x < 2**32, "must be at least 0 and below 2^32"),
     "output": (bool, "must name a folder"),
 }

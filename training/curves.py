@@ -2,46 +2,54 @@
 
 import csv
 import pathlib
+import typing
 
 from eca_keras.atomic import staged_files
 
 
-def write_curves(history, picture):
-    """Draws loss, accuracy and learning rate over the epochs.
+class Panel(typing.NamedTuple):
+    """One of the pictures.
+
+    Attributes:
+        title: What is above it.
+        lines: Names of the lines by columns of `history.csv`; `None` for a
+            line that needs no name.
+        factor: What the values are multiplied by.
+    """
+
+    title: str
+    lines: dict
+    factor: float = 1
+
+
+def write_curves(history, picture, panels):
+    """Draws figures over the epochs.
 
     Args:
-        history: Path of a `history.csv`.
+        history: Path of a `history.csv`. An empty field leaves out a point.
         picture: Path of the PNG to write.
+        panels: `Panel`s, from left to right.
     """
     import matplotlib.figure
 
     with pathlib.Path(history).open(newline="", encoding="utf-8") as file:
-        rows = [
-            {name: float(value) for name, value in row.items()}
-            for row in csv.DictReader(file)
-        ]
-    epochs = [row["epoch"] for row in rows]
+        rows = list(csv.DictReader(file))
     # A Figure of its own, not pyplot: no display, no global state.
     figure = matplotlib.figure.Figure(figsize=(12, 3.6), layout="constrained")
-    loss, accuracy, rate = figure.subplots(1, 3)
-    for name, label in (("loss", "training"), ("val_loss", "validation")):
-        loss.plot(epochs, [row[name] for row in rows], label=label)
-    for name, label in (
-        ("top1", "training top-1"),
-        ("val_top1", "validation top-1"),
-        ("val_top5", "validation top-5"),
+    for panel, axes in zip(
+        panels, figure.subplots(1, len(panels)), strict=True
     ):
-        accuracy.plot(epochs, [100 * row[name] for row in rows], label=label)
-    rate.plot(epochs, [row["learning_rate"] for row in rows])
-    for axes, title in (
-        (loss, "Cross-entropy (nats)"),
-        (accuracy, "Accuracy (%)"),
-        (rate, "Learning rate"),
-    ):
-        axes.set_title(title)
+        for name, label in panel.lines.items():
+            given = [row for row in rows if row[name]]
+            axes.plot(
+                [float(row["epoch"]) for row in given],
+                [panel.factor * float(row[name]) for row in given],
+                label=label,
+            )
+        axes.set_title(panel.title)
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
-    loss.legend()
-    accuracy.legend()
+        if any(panel.lines.values()):
+            axes.legend()
     with staged_files(picture) as [partial]:
         figure.savefig(partial, dpi=120, format="png")

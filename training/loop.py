@@ -12,11 +12,11 @@ from eca_keras.errors import require
 from eca_keras.training.checkpoints import Checkpoints
 from eca_keras.training.curves import write_curves
 from eca_keras.training.data.feed import summary
-from eca_keras.training.evaluation import Evaluator
 from eca_keras.training.interruption import Interruption
 from eca_keras.training.output import run_folder
 from eca_keras.training.output import write_json
 from eca_keras.training.progress import Progress
+from eca_keras.training.results import VALIDATION
 from eca_keras.training.results import Results
 from eca_keras.training.schedules import describe_rate
 from eca_keras.training.setup import Setup
@@ -51,14 +51,25 @@ def train(config, resume=False, verbose=1, conclude=None):
         Interrupted: if a signal asked to stop; the state is saved.
         HostLost: if another host ended or cannot be reached.
     """
+    return carry_out(config, Setup.of, resume, verbose, conclude)
+
+
+def carry_out(config, prepare, resume=False, verbose=1, conclude=None):
+    """Trains what a configuration describes, see `train`.
+
+    Args:
+        config: Settings of the run.
+        prepare: Maps them and the `Cluster` to a `Job`.
+        resume, verbose, conclude: As in `train`.
+    """
     require("train", "Training", "matplotlib", "tensorboard", "tqdm")
     with Cluster(config.strategy, config.worker_timeout) as cluster:
         with Interruption() as interruption:
-            setup = Setup.of(config, cluster)
+            job = prepare(config, cluster)
             # Last of the checks: a refused run leaves nothing behind.
             if cluster.chief:
                 run_folder(config, resume)
-            run = Run(setup, interruption, verbose)
+            run = Run(job, interruption, verbose)
             run.announce()
             run.restore()
             run.go_on()
@@ -73,31 +84,30 @@ class Run:
     """A run with its place on disk.
 
     Args:
-        setup: `Setup`.
+        job: `Job`.
         interruption: `Interruption`, entered.
         verbose: As in `train`.
     """
 
-    def __init__(self, setup, interruption, verbose):
-        config = setup.config
-        self.setup = setup
+    def __init__(self, job, interruption, verbose):
+        config = job.config
+        self.job = job
         self.config = config
-        self.cluster = setup.cluster
+        self.cluster = job.cluster
         self.interruption = interruption
         self.verbose = verbose if self.cluster.chief else 0
         self.trainer = Trainer(
-            setup.cluster,
-            setup.task,
-            setup.optimizer,
+            job.cluster,
+            job.task,
+            job.optimizer,
             config.batch_size,
             xla=config.xla,
+            clip_norm=job.clip_norm,
         )
-        self.evaluator = Evaluator(setup.cluster, setup.task)
-        self.feeds = {
-            "train": setup.training_feed(),
-            "validation": setup.evaluation_feed("validation"),
-        }
-        self.results = Results(config.output)
+        # Bad arguments are noticed before the folder is touched again.
+        for part in ("training", "validation"):
+            job.feed(part)
+        self.results = Results(config.output, job.score)
         self.checkpoints = Checkpoints(f"{config.output}/checkpoints")
         self.seconds = 0.0  # of earlier processes of this run
         self.epoch_seconds = 0.0
@@ -107,13 +117,13 @@ class Run:
         """Says what is about to be trained."""
         if not self.verbose:
             return
-        setup, config = self.setup, self.config
-        for note in setup.source.notes:
+        job, config = self.job, self.config
+        for note in job.source.notes:
             print(note)
         replicas = self.cluster.strategy.num_replicas_in_sync
         print(
-            f"{config.model}, {setup.task.model.count_params():,} parameters: "
-            f"{config.epochs} epochs of {setup.steps:,} steps of "
+            f"{job.title}, {job.task.model.count_params():,} parameters: "
+            f"{config.epochs} epochs of {job.steps:,} steps of "
             f"{config.batch_size} images on {replicas} "
             f"replica{'s' * (replicas > 1)}, learning rate "
             f"{describe_rate(config)}",
@@ -125,7 +135,7 @@ class Run:
         trainer = self.trainer
         arrays, facts, notes = None, None, []
         if self.cluster.chief:
-            self.setup.preprocessing.save(self.results.folder)
+            self.job.save_settings(self.results.folder)
             arrays, facts, notes = self.checkpoints.load()
         for note in notes:
             print(note, flush=True)
@@ -172,7 +182,7 @@ class Run:
 
     def _shapes(self):
         return {
-            "train_images": self.setup.source.train.size,
+            "train_images": self.job.source.train.size,
             "shapes": [list(v.shape) for v in self.trainer.variables],
         }
 
@@ -187,44 +197,46 @@ class Run:
             raise self._diverged(error) from None
 
     def _go_on(self):
-        trainer, setup, config = self.trainer, self.setup, self.config
+        trainer, job, config = self.trainer, self.job, self.config
         self.progress = Progress(
             self.verbose,
             config.epochs,
-            setup.steps,
+            job.steps,
             config.batch_size,
+            job.words,
             trainer.step,
         )
         self._end_epoch()  # if the run stopped before its end was written
-        for batch in self.feeds["train"].batches(trainer.step):
+        for batch in job.feed("training").batches(trainer.step):
             if trainer.train(batch, self._interrupted):
                 self._stop()
             self.progress.step(trainer.step, trainer.means)
-            if trainer.step % setup.steps == 0:
+            if trainer.step % job.steps == 0:
                 self._end_epoch()
             elif time.monotonic() - self._saved > config.checkpoint_seconds:
                 self.save()
         self.progress.pause()
 
     def _end_epoch(self):
-        trainer, setup = self.trainer, self.setup
-        if trainer.step // setup.steps == len(self.results.rows):
+        trainer, job = self.trainer, self.job
+        epoch = trainer.step // job.steps
+        if epoch == len(self.results.rows):
             return
         means = trainer.means()
         seconds = self.epoch_seconds + self._since_mark()
         with self._averaged():
-            figures = self._evaluate("validation")
+            figures = self._validate(epoch)
             if figures:
                 row = {
-                    "epoch": trainer.step // setup.steps,
-                    "learning_rate": float(setup.schedule(trainer.step - 1)),
+                    "epoch": epoch,
+                    "learning_rate": float(job.schedule(trainer.step - 1)),
                     **means,
-                    **{f"val_{name}": x for name, x in figures.items()},
+                    **{f"{VALIDATION}{name}": x for name, x in figures.items()},
                     "images_per_second": round(trainer.images / seconds, 1),
                     "seconds": round(seconds, 2),
                 }
                 if self.cluster.chief:
-                    self.results.add(row, setup.task.model)
+                    self.results.add(row, job.task.model)
                 else:
                     self.results.rows.append(row)
         if not figures:
@@ -234,12 +246,10 @@ class Run:
         self.epoch_seconds, self._mark = 0.0, time.monotonic()
         self.save()
 
-    def _evaluate(self, part):
-        if part not in self.feeds:
-            self.feeds[part] = self.setup.evaluation_feed(part)
-        return self.evaluator.evaluate(
-            self.feeds[part].batches(), self._interrupted
-        )
+    def _validate(self, epoch):
+        if self.job.measures(epoch):
+            return self.job.measure("validation", self._interrupted)
+        return dict.fromkeys(self.job.FIGURES)
 
     def _interrupted(self):
         return self.interruption.received is not None
@@ -247,13 +257,13 @@ class Run:
     @contextlib.contextmanager
     def _averaged(self):
         """Puts the moving average of the weights in their place."""
-        if not self.config.ema:
+        if not self.job.averages:
             yield
             return
         learned = self.trainer.learned
         kept = [v.numpy() for v in learned]
         with self.cluster.strategy.scope():
-            self.setup.optimizer.finalize_variable_values(learned)
+            self.job.optimizer.finalize_variable_values(learned)
         try:
             yield
         finally:
@@ -280,7 +290,7 @@ class Run:
             if saved
             else ("there is no checkpoint yet")
         )
-        rate = float(self.setup.schedule(step - 1))
+        rate = float(self.job.schedule(step - 1))
         return Diverged(
             f"Training diverged: {error}, with a learning rate of {rate:.4g}; "
             f"{last}. A smaller `learning_rate` may help. "
@@ -289,39 +299,38 @@ class Run:
 
     def finish(self):
         """Evaluates the best model and returns the content of metrics.json."""
-        setup, config, cluster = self.setup, self.config, self.cluster
+        job, config, cluster = self.job, self.config, self.cluster
         folder = self.results.folder
-        model = setup.task.model
+        model = job.task.model
         if cluster.chief:
-            write_curves(folder / "history.csv", folder / "curves.png")
+            write_curves(
+                folder / "history.csv", folder / "curves.png", job.PANELS
+            )
             with cluster.strategy.scope():
                 model.load_weights(folder / "model.keras")
         cluster.unify(model.variables)
-        part = "validation" if setup.source.test is None else "test"
-        figures = self._evaluate(part)
+        part = job.final_part
+        figures = job.measure(part, self._interrupted)
         if not figures:
             self._stop(save=False)  # these are not the weights to go on with
-        rows = self.results.rows
-        best = max(rows, key=lambda row: (row["val_top1"], -row["val_loss"]))
         metrics = {
             "evaluated_on": part,
-            "images": getattr(setup.source, part).size,
+            "images": getattr(job.source, part).size,
             **figures,
-            "model": config.model,
+            **job.named,
             "parameters": model.count_params(),
             "epochs": config.epochs,
-            "best_epoch": best["epoch"],
+            "best_epoch": self.results.best_row["epoch"],
             "replicas": cluster.strategy.num_replicas_in_sync,
-            "images_per_second": rows[-1]["images_per_second"],
+            "images_per_second": self.results.rows[-1]["images_per_second"],
             "seconds": round(
                 self.seconds + time.monotonic() - self._started, 1
             ),
         }
         if cluster.chief:
             write_json(folder / "metrics.json", metrics)
-        bad = [image for feed in self.feeds.values() for image in feed.bad]
-        if bad:  # of this host
-            print(summary(bad), flush=True)
+        if job.bad_images:  # of this host
+            print(summary(job.bad_images), flush=True)
         return metrics
 
 

@@ -10,52 +10,51 @@ from eca_keras.training.strategy import Cluster
 GIB = 2**30
 
 
-def plan(config):
+def plan(config, prepare=Setup.of):
     """Returns what `train` would do as a table, `(name, text)` pairs.
 
     Builds the network and opens the data, computes and writes nothing.
 
     Args:
-        config: `TrainConfig`.
+        config: `TrainConfig`, or what `prepare` takes.
+        prepare: Maps it and the `Cluster` to a `Job`.
 
     Raises:
         InputError: as `train`.
     """
     with Cluster(config.strategy, config.worker_timeout) as cluster:
-        setup = Setup.of(config, cluster)
+        job = prepare(config, cluster)
         settings = {
-            field.name: str(getattr(config, field.name))
+            field.name: getattr(config, field.name)
             for field in dataclasses.fields(config)
         }
-        settings["augmentation"] = str(
-            config.augmentation or setup.source.augmentation
-        )
-        settings["image_size"] = str(setup.preprocessing.image_size)
+        settings.update(job.resolved)
         settings["learning_rate"] = describe_rate(config)
-        return [*settings.items(), *_sizes(setup).items()]
+        rows = {**settings, **_sizes(job)}
+        return [(name, str(value)) for name, value in rows.items()]
 
 
-def _sizes(setup):
-    model = setup.task.model
-    source = setup.source
+def _sizes(job):
+    model = job.task.model
+    source = job.source
     learned = sum(math.prod(v.shape) for v in model.trainable_variables)
     counts = {
         part: f"{split.size:,}" if split else "none"
-        for part in ("train", "validation", "test")
+        for part in job.PARTS
         for split in [getattr(source, part)]
     }
-    replicas = setup.cluster.strategy.num_replicas_in_sync
+    replicas = job.cluster.strategy.num_replicas_in_sync
     return {
-        "images (train, validation, test)": ", ".join(counts.values()),
+        f"images ({', '.join(counts)})": ", ".join(counts.values()),
         "classes": f"{len(source.class_names):,}",
-        "replicas": str(replicas),
-        "images per replica and step": str(setup.config.batch_size // replicas),
-        "steps per epoch": f"{setup.steps:,}",
-        "steps": f"{setup.total_steps:,}",
+        "replicas": replicas,
+        "images per replica and step": job.config.batch_size // replicas,
+        "steps per epoch": f"{job.steps:,}",
+        "steps": f"{job.total_steps:,}",
         "parameters": f"{model.count_params():,}",
         "of them learned": f"{learned:,}",
         "memory per replica, estimated": (
-            f"{estimate_memory(setup) / GIB:.2f} GiB"
+            f"{estimate_memory(job) / GIB:.2f} GiB"
         ),
     }
 

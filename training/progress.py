@@ -3,6 +3,8 @@
 import datetime
 import time
 
+from eca_keras.training.results import VALIDATION
+
 
 class Progress:
     """Prints the course of a run.
@@ -12,14 +14,16 @@ class Progress:
         epochs: Number of epochs of the run.
         steps: Number of steps per epoch.
         images: Number of images per step.
+        words: Says the main ones of a dictionary of figures.
         step: Steps that were trained before.
     """
 
-    def __init__(self, verbose, epochs, steps, images, step=0):
+    def __init__(self, verbose, epochs, steps, images, words, step=0):
         self.verbose = verbose
         self.epochs = epochs
         self.steps = steps
         self.images = images
+        self.words = words
         self._bar = None
         self._begin = (time.monotonic(), step)
 
@@ -48,11 +52,7 @@ class Progress:
         if self._bar.last_print_n != before:  # not more often than it shows
             # Of some steps ago: the figures of the last one would have to be
             # waited for.
-            values = means()
-            self._bar.set_postfix_str(
-                f"loss {values['loss']:.4f}, top-1 {values['top1']:.2%}",
-                refresh=False,
-            )
+            self._bar.set_postfix_str(self.words(means()), refresh=False)
 
     def epoch(self, step, row):
         """Is called after each epoch.
@@ -66,12 +66,19 @@ class Progress:
         began, first = self._begin
         left = self.epochs * self.steps - step
         left = round(left * (now - began) / max(step - first, 1))
+        measured = self.words(
+            {
+                name.removeprefix(VALIDATION): value
+                for name, value in row.items()
+                if name.startswith(VALIDATION)
+            }
+        )
+        if measured:
+            measured = f"validation {measured}, "
         if self.verbose:
             print(
                 f"epoch {row['epoch']}/{self.epochs}: "
-                f"loss {row['loss']:.4f}, top-1 {row['top1']:.2%}, "
-                f"validation loss {row['val_loss']:.4f}, "
-                f"top-1 {row['val_top1']:.2%}, "
+                f"{self.words(row)}, {measured}"
                 f"{row['images_per_second']:,.0f} images/s, "
                 f"{row['seconds']:.0f} s, "
                 f"{datetime.timedelta(seconds=left)} left",

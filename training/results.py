@@ -10,29 +10,40 @@ import tensorflow as tf
 
 from eca_keras.atomic import staged_files
 
+# What the names of validation's figures begin with.
+VALIDATION = "val_"
+
+
+def best_top1(row):
+    """The score of classification: validation top-1, then negative loss.
+
+    A small validation split has many ties of the first.
+    """
+    return row["val_top1"], -row["val_loss"]
+
 
 class Results:
     """The files that every epoch changes, none of them ever half written.
 
     Args:
         folder: The folder of the run.
+        score: Maps a row to how good its epoch is, see `Job.score`.
 
     Attributes:
-        rows: One dictionary per epoch, what `history.csv` holds.
-        best: Validation top-1 and negative loss of the best epoch.
+        rows: One dictionary per epoch, what `history.csv` holds; `None` for
+            what was not measured.
+        best: Score of the best epoch.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, score=best_top1):
         self.folder = pathlib.Path(folder)
+        self.score = score
         self.rows = []
         self.best = None
         self._writers = {}
 
     def add(self, row, model):
         """Adds an epoch.
-
-        The best has the highest validation top-1, and of those that share it
-        the lowest validation loss: a small validation split has many ties.
 
         Args:
             row: Figures of the epoch; `val_` marks those of validation.
@@ -42,14 +53,21 @@ class Results:
         last = self.folder / "last.keras"
         with staged_files(last) as [partial], _not_synchronized(model):
             model.save(partial)
-        score = (row["val_top1"], -row["val_loss"])
-        if self.best is None or score > tuple(self.best):
+        score = self.score(row)
+        measured = score is not None
+        if measured and (self.best is None or score > tuple(self.best)):
             self.best = score
             with staged_files(self.folder / "model.keras") as [partial]:
                 shutil.copyfile(last, partial)
         self.rows.append(row)
         self._write_history()
         self._write_tensorboard(row)
+
+    @property
+    def best_row(self):
+        """The row of the epoch in `model.keras`."""
+        measured = [row for row in self.rows if self.score(row) is not None]
+        return max(measured, key=self.score)
 
     def _write_history(self):
         with (
@@ -63,14 +81,16 @@ class Results:
     def _write_tensorboard(self, row):
         parts = {"train": {}, "validation": {}}
         for name, value in row.items():
-            part = "validation" if name.startswith("val_") else "train"
-            parts[part][name.removeprefix("val_")] = value
+            part = "validation" if name.startswith(VALIDATION) else "train"
+            parts[part][name.removeprefix(VALIDATION)] = value
         for part, values in parts.items():
             if part not in self._writers:
                 folder = str(self.folder / "tensorboard" / part)
                 self._writers[part] = tf.summary.create_file_writer(folder)
             with self._writers[part].as_default():
                 for name, value in values.items():
+                    if value is None:
+                        continue
                     tf.summary.scalar(name, value, step=row["epoch"])
             self._writers[part].flush()
 

@@ -1,49 +1,57 @@
 """From a `TrainConfig` to everything that a run needs."""
 
 import dataclasses
+import functools
 
 import keras
 
 from eca_keras.applications.image_settings import Preprocessing
-from eca_keras.errors import InputError
 from eca_keras.training import schedules
 from eca_keras.training.classification import Classification
 from eca_keras.training.classifier import build_classifier
+from eca_keras.training.curves import Panel
 from eca_keras.training.data import load_source
 from eca_keras.training.data.augmentation import Augmentation
 from eca_keras.training.data.feed import evaluation_feed
 from eca_keras.training.data.feed import training_feed
-from eca_keras.training.data.source import Source
+from eca_keras.training.evaluation import Evaluator
+from eca_keras.training.job import Job
+from eca_keras.training.job import check_devices
+from eca_keras.training.job import check_enough_images
 from eca_keras.training.optimizers import DistributedLossScaleOptimizer
 from eca_keras.training.optimizers import TorchSGD
+from eca_keras.training.results import best_top1
 from eca_keras.training.results import synchronize
-from eca_keras.training.strategy import Cluster
-from eca_keras.training.strategy import check_batch_size
 
 
 @dataclasses.dataclass(frozen=True)
-class Setup:
-    """What a run is made of; nothing of it is on disk yet.
+class Setup(Job):
+    """What a run of classification is made of; nothing of it is on disk yet.
 
     Attributes:
-        config: `TrainConfig`.
-        cluster: `Cluster`, entered.
-        source: `Source` of the images.
         preprocessing: `Preprocessing` that goes with the model.
-        task: `Classification` with the model.
-        schedule: Learning rate over the steps.
-        optimizer: Keras optimizer, not built yet.
-        steps: Steps per epoch.
     """
 
-    config: object
-    cluster: Cluster
-    source: Source
     preprocessing: Preprocessing
-    task: Classification
-    schedule: keras.optimizers.schedules.LearningRateSchedule
-    optimizer: keras.optimizers.Optimizer
-    steps: int
+
+    FIGURES = Classification.names
+    WORDS = {"loss": "loss {:.4f}", "top1": "top-1 {:.2%}"}
+    PANELS = (
+        Panel(
+            "Cross-entropy (nats)",
+            {"loss": "training", "val_loss": "validation"},
+        ),
+        Panel(
+            "Accuracy (%)",
+            {
+                "top1": "training top-1",
+                "val_top1": "validation top-1",
+                "val_top5": "validation top-5",
+            },
+            100,
+        ),
+        Panel("Learning rate", {"learning_rate": None}),
+    )
 
     @classmethod
     def of(cls, config, cluster):
@@ -53,13 +61,7 @@ class Setup:
             InputError: if something in `config` cannot be done.
         """
         strategy = cluster.strategy
-        check_batch_size(config.batch_size, strategy)
-        replicas = strategy.num_replicas_in_sync
-        if config.xla and replicas > 1:
-            raise InputError(
-                "`xla` must be False with several replicas, which XLA cannot "
-                f"compile here. Received: xla=True with {replicas} replicas"
-            )
+        check_devices(config, strategy)
         keras.utils.set_random_seed(config.seed)
         source = load_source(
             config.data,
@@ -67,12 +69,7 @@ class Setup:
             config.check_images,
             on_bad_image=config.on_bad_image,
         )
-        if config.batch_size > source.train.size:
-            raise InputError(
-                "`batch_size` must not exceed the number of training images, "
-                f"{source.train.size}. "
-                f"Received: batch_size={config.batch_size}"
-            )
+        check_enough_images(config, source)
         preprocessing = Preprocessing(
             labels=source.class_names,
             image_size=config.image_size or source.image_size,
@@ -105,10 +102,6 @@ class Setup:
             steps=steps,
         )
 
-    @property
-    def total_steps(self):
-        return self.config.epochs * self.steps
-
     def training_feed(self):
         config = self.config
         return training_feed(
@@ -130,7 +123,6 @@ class Setup:
         )
 
     def evaluation_feed(self, part):
-        """Returns the feed of `"validation"` or `"test"`."""
         return evaluation_feed(
             self.cluster.strategy,
             getattr(self.source, part),
@@ -139,6 +131,43 @@ class Setup:
             image_size=self.preprocessing.image_size,
             crop_fraction=self.preprocessing.crop_fraction,
         )
+
+    @functools.cached_property
+    def _evaluator(self):
+        return Evaluator(self.cluster, self.task)
+
+    def measure(self, part, interrupted=lambda: False):
+        return self._evaluator.evaluate(self.feed(part).batches(), interrupted)
+
+    def score(self, row):
+        return best_top1(row)
+
+    def save_settings(self, folder):
+        self.preprocessing.save(folder)
+
+    @property
+    def named(self):
+        return {"model": self.config.model}
+
+    @property
+    def title(self):
+        return self.config.model
+
+    @property
+    def resolved(self):
+        config = self.config
+        return {
+            "augmentation": config.augmentation or self.source.augmentation,
+            "image_size": self.preprocessing.image_size,
+        }
+
+    @property
+    def averages(self):
+        return self.config.ema > 0
+
+    @property
+    def final_part(self):
+        return "validation" if self.source.test is None else "test"
 
 
 def make_optimizer(config, schedule, model):

@@ -27,6 +27,8 @@ class Trainer:
         optimizer: Keras optimizer, not built yet.
         batch_size: Images per step, over all replicas.
         xla: Compile the training step; for one replica only.
+        clip_norm: Largest norm of all gradients together, those of all
+            replicas summed up; longer ones are shortened. `None` for any.
 
     Attributes:
         step: Number of steps that were trained.
@@ -34,12 +36,15 @@ class Trainer:
         images: Number of these images.
     """
 
-    def __init__(self, cluster, task, optimizer, batch_size, xla=False):
+    def __init__(
+        self, cluster, task, optimizer, batch_size, xla=False, clip_norm=None
+    ):
         self.cluster = cluster
         self.strategy = cluster.strategy
         self.task = task
         self.optimizer = optimizer
         self.batch_size = batch_size
+        self.clip_norm = clip_norm
         self.step = 0
         self.start_epoch()
         self._overflows = 0
@@ -125,6 +130,8 @@ class Trainer:
                 loss += self._regularization()
                 scaled = self.optimizer.scale_loss(loss)
             gradients = tape.gradient(scaled, self.learned)
+            if self.clip_norm:
+                gradients = self._clipped(gradients)
             self.optimizer.apply(gradients, self.learned)
             return report(stop, *(sums[name] for name in self.task.names))
 
@@ -135,3 +142,21 @@ class Trainer:
         losses = self.task.model.losses
         replicas = self.strategy.num_replicas_in_sync
         return sum(losses) / replicas if losses else 0.0
+
+    def _clipped(self, gradients):
+        """Shortens the sum of the replicas' gradients to `clip_norm`.
+
+        An optimizer's own `global_clipnorm` would look at each replica's
+        share for itself. It also adds the shares up, so each gets an equal
+        part of the sum.
+        """
+        replica = tf.distribute.get_replica_context()
+        count = replica.num_replicas_in_sync
+        if count > 1:
+            given = [g for g in gradients if g is not None]
+            summed = iter(replica.all_reduce(tf.distribute.ReduceOp.SUM, given))
+            gradients = [None if g is None else next(summed) for g in gradients]
+        # The gradients are those of the scaled loss.
+        longest = self.optimizer.scale_loss(self.clip_norm)
+        gradients, _ = tf.clip_by_global_norm(gradients, longest)
+        return [None if g is None else g / count for g in gradients]
