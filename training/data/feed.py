@@ -10,11 +10,9 @@ import tensorflow as tf
 from eca_keras.errors import InputError
 from eca_keras.training.data import pipeline
 from eca_keras.training.data.source import UnreadableImage
+from eca_keras.training.data.source import some
 
 ON_BAD_IMAGE = ("fail", "skip")
-
-# Unreadable images that a summary names.
-NAMED = 3
 
 
 def check_bad_image(on_bad_image):
@@ -175,10 +173,8 @@ def summary(bad):
         bad: Non-empty list of `(name, reason)`, as `Feed.bad`.
     """
     count = f"{len(bad)} images" if len(bad) > 1 else "1 image"
-    named = [f"{name} ({reason})" for name, reason in bad[:NAMED]]
-    if len(bad) > NAMED:
-        named.append(f"and {len(bad) - NAMED} more")
-    return f"{count} could not be read: {', '.join(named)}"
+    named = some([f"{name} ({reason})" for name, reason in bad])
+    return f"{count} could not be read: {named}"
 
 
 def _endless(dataset):

@@ -12,11 +12,9 @@ from eca_keras.training.data import images
 from eca_keras.training.data.source import Source
 from eca_keras.training.data.source import Split
 from eca_keras.training.data.source import hold_out
+from eca_keras.training.data.source import some
 
 CHANNELS = 3
-
-# Left-out files that a note names.
-NAMED = 3
 
 PARTS = {
     "train": ("train", "training"),
@@ -121,13 +119,10 @@ def _note(root, others):
     if not others:
         return ()
     names = sorted(os.path.relpath(path, root) for path in others)
-    shown = ", ".join(map(_printable, names[:NAMED]))
-    if len(names) > NAMED:
-        shown += f", and {len(names) - NAMED} more"
     files = f"{len(names)} files" if len(names) > 1 else "1 file"
     return (
         f"{files} in {root} left out, not being named as images "
-        f"({', '.join(images.SUFFIXES)}): {shown}",
+        f"({', '.join(images.SUFFIXES)}): {some([*map(printable, names)])}",
     )
 
 
@@ -152,9 +147,10 @@ def _split(paths, labels):
         load=tf.io.read_file,
         encoded=True,
         channels=CHANNELS,
-        name=lambda index: _printable(paths[index]),
+        name=lambda index: printable(paths[index]),
     )
 
 
-def _printable(path):
+def printable(path):
+    """A path as a message can show it: a name need not be valid Unicode."""
     return os.fsencode(path).decode(errors="replace")

@@ -255,6 +255,28 @@ def _orientation_in_python(content):
         return _orientation_of(image)
 
 
+def stored_pixels(content):
+    """Decodes a file without turning the image, whatever Exif says.
+
+    Args:
+        content: `bytes`.
+
+    Returns:
+        uint8 array of shape `(height, width, 3)`.
+
+    Raises:
+        ValueError: if it is not a whole image.
+    """
+    return _decode_in_python(content)[0]
+
+
+def stored_size(content):
+    """Height and width of what `stored_pixels` gives, from its header."""
+    with _opened(content) as image:
+        width, height = image.size
+    return height, width
+
+
 @functools.cache
 def _pillow():
     require("train", "Reading this image", "PIL")

@@ -13,6 +13,9 @@ from eca_keras.training.data import images
 # Elements that `Split.dataset` fetches at a time.
 FETCHED = 256
 
+# Of many images, or whatever is left out, a message names so many.
+NAMED = 3
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
@@ -226,3 +229,10 @@ def hold_out(labels, fraction):
             f"Received: validation_fraction={fraction}"
         )
     return np.setdiff1d(np.arange(len(labels)), held), held
+
+
+def some(names):
+    """Joins the first names of a list; says how many more there are."""
+    shown = ", ".join(names[:NAMED])
+    more = len(names) - NAMED
+    return f"{shown}, and {more} more" if more > 0 else shown

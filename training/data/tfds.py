@@ -50,7 +50,7 @@ def load(name, validation_fraction):
     require("train", f"The data set 'tfds:{name}'", "tensorflow_datasets")
     import tensorflow_datasets as tfds
 
-    builder = _builder(tfds, name)
+    builder = open_builder(tfds, name)
     features = builder.info.features
     if not {"image", "label"} <= set(features or ()):
         raise InputError(
@@ -79,8 +79,13 @@ def load(name, validation_fraction):
     )
 
 
-def _builder(tfds, name):
-    """Returns the builder of a data set that is prepared."""
+def open_builder(tfds, name):
+    """Returns the builder of a data set that is prepared.
+
+    Args:
+        tfds: The module tensorflow_datasets.
+        name: As in `load`.
+    """
     name, download = name.removesuffix(DOWNLOAD), name.endswith(DOWNLOAD)
     # Passed on: TFDS itself looks at the variable when it is imported.
     folder = os.environ.get("TFDS_DATA_DIR")
@@ -181,7 +186,7 @@ def _splits(builder, fraction, channels):
 
 
 def _split(builder, spec, channels):
-    records = _records(builder, spec)
+    records = open_records(builder, spec)
     fields = {
         "image": tf.io.FixedLenFeature((), tf.string),
         "label": tf.io.FixedLenFeature((), tf.int64),
@@ -202,7 +207,13 @@ def _split(builder, spec, channels):
     )
 
 
-def _records(builder, spec):
+def open_records(builder, spec):
+    """Returns the `Records` of a part, or what reads as they do.
+
+    Args:
+        builder: As `open_builder` returns it.
+        spec: Name of the part, or a slice as `"train[:90]"`.
+    """
     instructions = builder.info.splits[spec].file_instructions
     file_format = builder.info.file_format.value
     if file_format == "tfrecord":

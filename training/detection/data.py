@@ -1,10 +1,17 @@
 """Where training images with objects come from."""
 
+import numpy as np
+
 from eca_keras.errors import InputError
+from eca_keras.errors import require
 from eca_keras.training.data.feed import check_bad_image
+from eca_keras.training.data.source import hold_out
+from eca_keras.training.detection import coco
+from eca_keras.training.detection import coco_tfds
 from eca_keras.training.detection import shapes
 from eca_keras.training.detection.batches import evaluation_feed
 from eca_keras.training.detection.batches import training_feed
+from eca_keras.training.detection.rules import check_bad_annotation
 from eca_keras.training.detection.source import DetectionSource
 from eca_keras.training.detection.source import DetectionSplit
 from eca_keras.training.detection.transforms import resize_to_fit
@@ -18,24 +25,49 @@ __all__ = [
     "training_feed",
 ]
 
+_LOADERS = {
+    "shapes": shapes.load,
+    "coco": coco.load,
+    "tfds": coco_tfds.load,
+}
+
 
 def load_detection_source(
     data,
     *,
     validation_fraction=0.1,
     masks=False,
+    keep_empty=False,
     on_bad_annotation="skip",
     on_bad_image="fail",
 ):
     """Opens a data set with objects.
 
     Args:
-        data: `"shapes"` or `"shapes:N"`.
-        validation_fraction: Share of the training images to keep back for
-            validation, where the data has no such part.
-        masks: Whether masks are wanted.
-        on_bad_annotation: `"fail"` or `"skip"`.
-        on_bad_image: `"fail"` or `"skip"`.
+        data: One of
+
+            - `"shapes"` or `"shapes:N"`: 64 or `N` generated pictures to
+              learn from, 64 for validation;
+            - `"coco:FOLDER"`: `annotations/instances_train2017.json` and
+              `train2017` in this folder and, if they exist, the same for
+              `val2017`;
+            - `"coco:IMAGES,ANNOTATIONS.json"`: a folder of images and a file
+              in COCO's format;
+            - `"tfds:coco/2017"`: that of tensorflow-datasets, prepared, or
+              with `?download` after it; it has no masks.
+
+        validation_fraction: Share of the images to keep back for validation,
+            where the data has no such part.
+        masks: Whether masks are wanted; needs pycocotools.
+        keep_empty: Whether images without objects are for training, too.
+            They are for validation in any case.
+        on_bad_annotation: What becomes of annotations, and of entries of
+            images, that break a rule: with `"skip"` they are left out,
+            counted by kind in the notes, which name the first three; with
+            `"fail"` the first one ends it.
+        on_bad_image: `"fail"`, or `"skip"` to leave out images without a
+            file; those that cannot be read, or have another size than in the
+            annotations, are met by the feeds, which take the same argument.
 
     Returns:
         A `DetectionSource`.
@@ -43,10 +75,43 @@ def load_detection_source(
     Raises:
         InputError: if there is no such data or it cannot be used.
     """
-    check_bad_image(on_bad_image)
     kind, _, argument = data.partition(":")
-    if kind != "shapes":
+    if kind not in _LOADERS:
         raise InputError(
-            f"`data` must be 'shapes' or 'shapes:N'. Received: data={data!r}"
+            "`data` must be 'shapes', 'shapes:N', 'coco:FOLDER', "
+            "'coco:IMAGES,ANNOTATIONS.json' or 'tfds:coco/2017'. "
+            f"Received: data={data!r}"
         )
-    return shapes.load(argument, masks)
+    check_bad_annotation(on_bad_annotation)
+    check_bad_image(on_bad_image)
+    if masks:
+        require("detection", "Masks", "pycocotools")
+    splits, notes = _LOADERS[kind](
+        argument,
+        masks=masks,
+        on_bad_annotation=on_bad_annotation,
+        on_bad_image=on_bad_image,
+    )
+    train, validation = splits["train"], splits.get("validation")
+    if validation is None:
+        # The classes in proportion, as far as an image has one.
+        labels = train.objects.main_labels()
+        rest, held = hold_out(labels, validation_fraction)
+        train, validation = train.select(rest), train.select(held)
+    if not keep_empty:
+        train, found = _without_empty(train)
+        notes += found
+    return DetectionSource(train, validation, notes)
+
+
+def _without_empty(split):
+    counts = split.objects.counts()
+    full = np.flatnonzero(counts)
+    if not len(full):
+        raise InputError("The training images have no objects to learn from")
+    empty = len(counts) - len(full)
+    if not empty:
+        return split, ()
+    images = f"{empty:,} training images" if empty > 1 else "1 training image"
+    note = f"{images} without objects left out: nothing to learn from"
+    return split.select(full), (note,)

@@ -113,7 +113,7 @@ class SegmentationList:
         """Adds an object.
 
         Args:
-            segmentation: `bytes`, a code, or a list of lists of numbers, its
+            segmentation: `bytes`, a code, or a list of float64 arrays, its
                 polygons.
         """
         ring, byte = len(self._ends) - 1, len(self._codes)
@@ -121,7 +121,7 @@ class SegmentationList:
             self._codes += segmentation
         else:
             for polygon in segmentation:
-                self._points.extend(polygon)
+                self._points.frombytes(polygon.tobytes())
                 self._ends.append(len(self._points))
         self._polygons.extend([ring, len(self._ends) - 1])
         self._spans.extend([byte, len(self._codes)])

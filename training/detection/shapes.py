@@ -6,10 +6,8 @@ import tensorflow as tf
 from eca_keras.applications.preprocessing import IMAGENET_MEAN
 from eca_keras.applications.preprocessing import IMAGENET_STD
 from eca_keras.errors import InputError
-from eca_keras.errors import require
 from eca_keras.training.detection.objects import ObjectList
 from eca_keras.training.detection.segmentations import encoded
-from eca_keras.training.detection.source import DetectionSource
 from eca_keras.training.detection.source import DetectionSplit
 from eca_keras.training.detection.source import image_split
 
@@ -20,26 +18,29 @@ PICTURES = 64  # in each part, if the user does not say
 TRAIN_SEED, VALIDATION_SEED = 0, 1
 
 
-def load(argument, masks=False):
-    """Returns the `DetectionSource`.
+def load(argument, masks, **policies):
+    """Draws the data set.
 
     Args:
         argument: Number of training pictures, as a string; empty for
             `PICTURES`. For validation there are always so many.
         masks: Whether objects have masks.
+        **policies: For what is not to be met here.
+
+    Returns:
+        `(splits, notes)`, as of `coco.load`.
     """
-    if masks:
-        require("detection", "Masks", "pycocotools")
     count = argument or str(PICTURES)
     if not (count.isascii() and count.isdigit() and int(count)):
         raise InputError(
             "`data` must have a positive number of pictures after 'shapes:'. "
             f"Received: data='shapes:{argument}'"
         )
-    return DetectionSource(
-        train=_split("training", int(count), TRAIN_SEED, masks),
-        validation=_split("validation", PICTURES, VALIDATION_SEED, masks),
-    )
+    splits = {
+        "train": _split("training", int(count), TRAIN_SEED, masks),
+        "validation": _split("validation", PICTURES, VALIDATION_SEED, masks),
+    }
+    return splits, ()
 
 
 def _split(part, count, seed, masks):

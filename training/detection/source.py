@@ -75,6 +75,22 @@ class DetectionSplit:
         """Whether the outlines of the objects are known."""
         return self.objects.segmentations is not None
 
+    def notes_on_places(self, places):
+        """Sentences about the objects that are too many to learn.
+
+        Args:
+            places: Objects per image, see `training_batches`.
+        """
+        more = np.maximum(self.objects.counts() - places, 0)
+        images, lost = np.count_nonzero(more), more.sum()
+        if not images:
+            return ()
+        return (
+            f"{images:,} training image{'s' * (images > 1)} with more than "
+            f"{places} objects: the largest are learned, {lost:,} in all are "
+            "not",
+        )
+
     def truth(self):
         """All that is to be found, crowds included, for pycocotools.
 
