@@ -43,32 +43,27 @@ def make_trunk(
         ValueError: if an argument is out of its range.
     """
     _check_input_shape(input_shape)
-    source = _source(backbone, kernel_size, attention, input_shape, detector)
-    stages = keras.Model(source.input, stage_outputs(source))
-    # The input first: its shape decides those of all others.
-    trunk = keras.models.clone_model(
-        stages,
-        input_tensors=keras.Input(input_shape, name="images"),
-        clone_function=_with_fixed_statistics if fixed_statistics else _copy,
+    source = source_network(
+        backbone, kernel_size, attention, input_shape, detector
     )
-    trunk.set_weights(stages.get_weights())
-    _freeze(trunk, frozen_stages)
+    trunk = copy_stages(source, input_shape, fixed_statistics)
+    freeze_stages(trunk, frozen_stages)
     return keras.Model(trunk.input, trunk.output, name=NAME)
 
 
-def choose_stages(stages, levels):
-    """Returns the stages that a pyramid is built on, e.g. C3, C4 and C5."""
-    names = [f"C{level}" for level in levels]
-    if not set(names) <= set(stages):
-        raise ValueError(
-            f"`backbone` must have the stages {', '.join(names[:-1])} and "
-            f"{names[-1]}; Cn is 2 ** n times smaller than the image. "
-            f"Received: stages {list(stages)}"
-        )
-    return {name: stages[name] for name in names}
+def source_network(
+    backbone, kernel_size, attention, input_shape, detector=None
+):
+    """Returns the network of a trunk, which is not to be changed.
 
+    Args:
+        backbone, kernel_size, attention, input_shape: As in `make_trunk`.
+        detector: Name of the class, for `kernel_size="paper"`; `None` leaves
+            that to the builder.
 
-def _source(backbone, kernel_size, attention, input_shape, detector):
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
     if isinstance(backbone, keras.Model):
         if (kernel_size, attention) != ("adaptive", "eca"):
             raise ValueError(
@@ -83,7 +78,8 @@ def _source(backbone, kernel_size, attention, input_shape, detector):
             "`backbone` must be a model of eca_keras.applications or the name "
             f"of a builder, one of {names}. Received: backbone={backbone!r}"
         )
-    if isinstance(kernel_size, str) and kernel_size == "paper":
+    released = isinstance(kernel_size, str) and kernel_size == "paper"
+    if released and detector is not None:
         kernel_size = published.kernel_sizes(detector, backbone)
     return getattr(applications, backbone)(
         include_top=False,
@@ -93,17 +89,48 @@ def _source(backbone, kernel_size, attention, input_shape, detector):
     )
 
 
-def _copy(layer):
-    return layer.__class__.from_config(layer.get_config())
+def copy_stages(source, input_shape, fixed_statistics, dtype=None):
+    """Copies a network up to its last stage, weights included.
+
+    Args:
+        source: A model made by a builder.
+        input_shape: As that of the copy is to be, without the batch.
+        fixed_statistics: As in `make_trunk`.
+        dtype: Data type policy of every layer; `None` for those of `source`.
+
+    Returns:
+        A functional model from an image to the dictionary of the outputs of
+        its stages.
+    """
+
+    def copy(layer):
+        kind = layer.__class__
+        if fixed_statistics and issubclass(
+            kind, keras.layers.BatchNormalization
+        ):
+            kind = FixedBatchNormalization
+        config = layer.get_config()
+        if dtype is not None:
+            config["dtype"] = dtype
+        return kind.from_config(config)
+
+    stages = keras.Model(source.input, stage_outputs(source))
+    # The input first: its shape decides those of all others.
+    trunk = keras.models.clone_model(
+        stages,
+        input_tensors=keras.Input(input_shape, name="images"),
+        clone_function=copy,
+    )
+    trunk.set_weights(stages.get_weights())
+    return trunk
 
 
-def _with_fixed_statistics(layer):
-    if isinstance(layer, keras.layers.BatchNormalization):
-        return FixedBatchNormalization.from_config(layer.get_config())
-    return _copy(layer)
+def freeze_stages(trunk, count):
+    """Freezes the stem and so many stages of a model with those outputs.
 
-
-def _freeze(trunk, count):
+    Raises:
+        ValueError: if there are not so many stages.
+    """
     stages = list(trunk.output.values())
     if not checks.is_int(count) or not 0 <= count <= len(stages):
         raise ValueError(
@@ -114,6 +141,18 @@ def _freeze(trunk, count):
         # All that the stage is computed from, the stem included.
         for layer in keras.Model(trunk.input, stages[count - 1]).layers:
             layer.trainable = False
+
+
+def choose_stages(stages, levels):
+    """Returns the stages that a pyramid is built on, e.g. C3, C4 and C5."""
+    names = [f"C{level}" for level in levels]
+    if not set(names) <= set(stages):
+        raise ValueError(
+            f"`backbone` must have the stages {', '.join(names[:-1])} and "
+            f"{names[-1]}; Cn is 2 ** n times smaller than the image. "
+            f"Received: stages {list(stages)}"
+        )
+    return {name: stages[name] for name in names}
 
 
 def _check_input_shape(input_shape):
