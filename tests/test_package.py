@@ -17,6 +17,13 @@ import eca_keras
 ROOT = pathlib.Path(__file__).parent.parent
 
 
+# Modules that import a package which no extra in `all` installs.
+OPTIONAL = {
+    "eca_keras.comparison.torch_networks": "torch",
+    "eca_keras.interop.keras_hub": "keras_hub",
+}
+
+
 def modules():
     found = pkgutil.walk_packages(eca_keras.__path__, "eca_keras.")
     return sorted(module.name for module in found)
@@ -36,8 +43,8 @@ def test_every_folder_is_a_listed_package():
 
 @pytest.mark.parametrize("name", modules())
 def test_docstring_examples(name):
-    if name.endswith(".torch_networks"):
-        pytest.importorskip("torch", reason="a script for PyTorch's process")
+    if name in OPTIONAL:
+        pytest.importorskip(OPTIONAL[name])
     module = importlib.import_module(name)
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     result = doctest.testmod(module, optionflags=flags)

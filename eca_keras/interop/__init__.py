@@ -1,0 +1,1 @@
+"""This library's networks in other libraries, each an optional package."""
