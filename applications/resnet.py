@@ -217,7 +217,7 @@ RESNETS = {
 }
 
 
-def _features(x, row, attend):
+def features(x, row, attend):
     """Maps an image tensor to the last feature map."""
     x = row.stem(x, row.stem_widths)
     for stage, (depth, width) in enumerate(
@@ -261,7 +261,7 @@ def _builder(model):
             model=model,
         )
         return build_classifier(
-            lambda image: _features(image, row, attend),
+            lambda image: features(image, row, attend),
             include_top=include_top,
             weights=weights,
             input_tensor=input_tensor,

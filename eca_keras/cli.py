@@ -91,20 +91,19 @@ def _sentence(error):
 
 def parse(arguments):
     """Returns the command with its options; exits with 2 on bad ones."""
-    from eca_keras.commands.train import Train
-
     command = _parse(arguments)
-    if isinstance(command, Train):
+    if hasattr(command, "with_defaults"):
         command = _parse(arguments, command.with_defaults())
     return command
 
 
-def _parse(arguments, train_defaults=None):
+def _parse(arguments, given=None):
+    """Parses with the defaults of `given`, a command, if there is one."""
     import tyro
 
     from eca_keras.commands import COMMANDS
 
-    defaults = {type(train_defaults): train_defaults}
+    defaults = {type(given): given}
     commands = tuple(
         typing.Annotated[
             command,

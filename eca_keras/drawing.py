@@ -6,6 +6,8 @@ from eca_keras.atomic import staged_files
 from eca_keras.errors import InputError
 from eca_keras.errors import require
 
+DPI = 150  # pixels per inch of a picture that has pixels
+
 
 def new_figure(size):
     """Returns an empty figure.
@@ -45,4 +47,4 @@ def save_figure(figure, path):
     """
     check_picture(path)
     with staged_files(path) as [file]:
-        figure.savefig(file, dpi=150)
+        figure.savefig(file, dpi=DPI)

@@ -47,7 +47,7 @@ def tiny_backbone(widths=(8, 8, 16, 16), depth=1, kind="eca"):
         kind, "adaptive", released=None, stages=4, model="tiny"
     )
     images = keras.Input((None, None, 3))
-    return keras.Model(images, resnet._features(images, row, attend))
+    return keras.Model(images, resnet.features(images, row, attend))
 
 
 def randomize(model, seed=0):

@@ -55,8 +55,7 @@ def build_network(model, attention="eca", kernel_size="adaptive", **arguments):
         InputError: with the builder's own sentence if an argument is bad.
     """
     check_name(model)
-    if isinstance(kernel_size, str) and re.fullmatch(r"[\d,]+", kernel_size):
-        kernel_size = [int(size) for size in kernel_size.split(",") if size]
+    kernel_size = parse_kernel_size(kernel_size)
     try:
         return getattr(applications, model)(
             attention=None if attention == "none" else attention,
@@ -65,6 +64,13 @@ def build_network(model, attention="eca", kernel_size="adaptive", **arguments):
         )
     except ValueError as error:
         raise InputError(str(error)) from error
+
+
+def parse_kernel_size(kernel_size):
+    """Makes a list of text such as `"3,5,5,7"`, leaves all else as it is."""
+    if isinstance(kernel_size, str) and re.fullmatch(r"[\d,]+", kernel_size):
+        return [int(size) for size in kernel_size.split(",") if size]
+    return kernel_size
 
 
 def kernel_size_of(attention, kernel_size):
@@ -122,7 +128,7 @@ def build_classifier(
     mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
     if channels == 1:  # grey is the average of the three
         mean, std = mean.mean(keepdims=True), std.mean(keepdims=True)
-    with _policy(precision):
+    with precision_policy(precision):
         images = keras.Input((size, size, channels), name="images")
         network = build_network(
             model,
@@ -141,8 +147,8 @@ def build_classifier(
 
 
 @contextlib.contextmanager
-def _policy(precision):
-    """Keras's own policy, unless the precision is mixed."""
+def precision_policy(precision):
+    """The policy to build in: Keras's own, unless the precision is mixed."""
     before = keras.config.dtype_policy()
     if precision.startswith("mixed"):
         keras.config.set_dtype_policy(precision)

@@ -128,6 +128,11 @@ class TrainConfig:
             raise refusal("momentum", self.momentum, rule)
 
     @property
+    def base_learning_rate(self):
+        """The learning rate for `base_batch_size` images a step."""
+        return self.learning_rate
+
+    @property
     def peak_learning_rate(self):
         """The learning rate for `batch_size` images a step."""
         return scaled_rate(self)
@@ -136,7 +141,7 @@ class TrainConfig:
 def scaled_rate(config):
     """The learning rate of settings for their `batch_size`."""
     scale = config.batch_size / (config.base_batch_size or config.batch_size)
-    return config.learning_rate * scale
+    return config.base_learning_rate * scale
 
 
 def check(config, ranges, choices):
@@ -226,6 +231,7 @@ FREE = (
     "recipe",
     "check_images",
     "on_bad_image",
+    "on_bad_annotation",
     "strategy",
     "worker_timeout",
     "checkpoint_seconds",

@@ -2,10 +2,12 @@
 
 import dataclasses
 import functools
+import math
 
 import keras
 
 from eca_keras.errors import InputError
+from eca_keras.model_graph import ModelGraph
 from eca_keras.training.curves import Panel
 from eca_keras.training.strategy import Cluster
 from eca_keras.training.strategy import check_batch_size
@@ -40,11 +42,11 @@ class Job:
     # Parts of the data.
     PARTS = ("train", "validation", "test")
     # Figures that an evaluation gives.
-    FIGURES = ()
+    figures = ()
     # How figures are said, by their names.
     WORDS = {}
     # The pictures of `curves.png`, `Panel` each.
-    PANELS = (
+    panels = (
         Panel("Loss", {"loss": "training"}),
         Panel("Learning rate", {"learning_rate": None}),
     )
@@ -65,7 +67,7 @@ class Job:
             interrupted: Tells whether this host was asked to stop.
 
         Returns:
-            Dictionary of `FIGURES`, the same on all hosts, or `None` if any
+            Dictionary of `figures`, the same on all hosts, or `None` if any
             host was asked to stop.
         """
         raise NotImplementedError
@@ -104,6 +106,21 @@ class Job:
     def averages(self):
         """Whether a moving average of the weights is measured and saved."""
         return False
+
+    @property
+    def notes(self):
+        """Sentences that the user should see before the training."""
+        return self.source.notes
+
+    @property
+    def slots(self):
+        """How many numbers the optimizer keeps for a learned one."""
+        raise NotImplementedError
+
+    @property
+    def outputs_per_image(self):
+        """How many numbers all layers answer for an image."""
+        return count_outputs(self.task.model)
 
     @property
     def clip_norm(self):
@@ -153,6 +170,23 @@ class Job:
             for name, text in self.WORDS.items()
             if values.get(name) is not None
         )
+
+
+def count_outputs(model):
+    """Counts the numbers that all layers of a functional model answer.
+
+    Args:
+        model: Functional model with inputs of a known size.
+
+    Returns:
+        Their number for one element of a batch.
+    """
+    return sum(
+        count_outputs(node.operation)
+        if isinstance(node.operation, keras.Model)
+        else sum(math.prod(tensor.shape[1:]) for tensor in node.outputs)
+        for node in ModelGraph(model).nodes
+    )
 
 
 def check_devices(config, strategy):

@@ -118,7 +118,7 @@ class Run:
         if not self.verbose:
             return
         job, config = self.job, self.config
-        for note in job.source.notes:
+        for note in job.notes:
             print(note)
         replicas = self.cluster.strategy.num_replicas_in_sync
         print(
@@ -249,7 +249,7 @@ class Run:
     def _validate(self, epoch):
         if self.job.measures(epoch):
             return self.job.measure("validation", self._interrupted)
-        return dict.fromkeys(self.job.FIGURES)
+        return dict.fromkeys(self.job.figures)
 
     def _interrupted(self):
         return self.interruption.received is not None
@@ -294,7 +294,7 @@ class Run:
         return Diverged(
             f"Training diverged: {error}, with a learning rate of {rate:.4g}; "
             f"{last}. A smaller `learning_rate` may help. "
-            f"Received: learning_rate={self.config.learning_rate}"
+            f"Received: learning_rate={self.config.base_learning_rate}"
         )
 
     def finish(self):
@@ -304,7 +304,7 @@ class Run:
         model = job.task.model
         if cluster.chief:
             write_curves(
-                folder / "history.csv", folder / "curves.png", job.PANELS
+                folder / "history.csv", folder / "curves.png", job.panels
             )
             with cluster.strategy.scope():
                 model.load_weights(folder / "model.keras")

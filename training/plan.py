@@ -59,7 +59,7 @@ def _sizes(job):
     }
 
 
-def estimate_memory(setup):
+def estimate_memory(job):
     """Returns the bytes that training holds per replica, about.
 
     Weights, their gradients and the optimizer's slots, and the output of
@@ -68,22 +68,12 @@ def estimate_memory(setup):
     keep more than its output or share it with the next one.
 
     Args:
-        setup: `Setup`.
+        job: `Job`.
     """
-    model, config = setup.task.model, setup.config
+    model, config = job.task.model, job.config
     weights = sum(4 * math.prod(v.shape) for v in model.variables)
     learned = sum(4 * math.prod(v.shape) for v in model.trainable_variables)
-    slots = bool(config.momentum) + bool(config.ema)
-    images = config.batch_size // setup.cluster.strategy.num_replicas_in_sync
+    images = config.batch_size // job.cluster.strategy.num_replicas_in_sync
     bytes_each = 2 if config.precision.startswith("mixed") else 4
-    outputs = sum(
-        math.prod(tensor.shape[1:])
-        for layer in model.layers
-        for tensor in _tensors(layer)
-    )
-    return weights + (1 + slots) * learned + images * bytes_each * outputs
-
-
-def _tensors(layer):
-    outputs = layer.output
-    return outputs if isinstance(outputs, (list, tuple)) else [outputs]
+    outputs = images * bytes_each * job.outputs_per_image
+    return weights + (1 + job.slots) * learned + outputs

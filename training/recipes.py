@@ -105,9 +105,14 @@ def recipe(name, **changes):
         name: A key of `RECIPES`.
         **changes: Fields of `TrainConfig`.
     """
-    if name not in RECIPES:
+    return dataclasses.replace(find_recipe(RECIPES, name), **changes)
+
+
+def find_recipe(recipes, name):
+    """Returns one of the recipes; refuses a name that is none of theirs."""
+    if name not in recipes:
         raise InputError(
-            f"`recipe` must be one of {', '.join(RECIPES)}. "
+            f"`recipe` must be one of {', '.join(recipes)}. "
             f"Received: recipe={name!r}"
         )
-    return dataclasses.replace(RECIPES[name], **changes)
+    return recipes[name]

@@ -1,6 +1,58 @@
 """The learning rate over the steps of a run."""
 
 import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("eca_keras")
+class StepsAfterWarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that rises linearly at first and falls in steps.
+
+    In step `n`, counted from 0, it is `peak`, times
+    `start + (1 - start) * n / warmup_steps` in the first `warmup_steps`, times
+    `factor` for each of the `boundaries` that `n` has reached. These are the
+    schedules of mmdet.
+
+    Args:
+        peak: Rate after the rise.
+        boundaries: Steps, integers.
+        factor: Positive number.
+        warmup_steps: Integer, 0 for no rise.
+        start: Share of the peak that step 0 has.
+
+    Example:
+
+    >>> schedule = StepsAfterWarmUp(1.0, [8], 0.1, warmup_steps=4, start=0.2)
+    >>> [round(float(schedule(step)), 2) for step in (0, 2, 4, 7, 8)]
+    [0.2, 0.6, 1.0, 1.0, 0.1]
+    """
+
+    def __init__(self, peak, boundaries, factor, warmup_steps=0, start=0.0):
+        super().__init__()
+        self.peak = peak
+        self.boundaries = list(boundaries)
+        self.factor = factor
+        self.warmup_steps = warmup_steps
+        self.start = start
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        rate = self.peak
+        if self.warmup_steps:
+            risen = ops.minimum(step / self.warmup_steps, 1.0)
+            rate = rate * (self.start + (1 - self.start) * risen)
+        for boundary in self.boundaries:
+            rate = rate * ops.where(step < boundary, 1.0, self.factor)
+        return ops.convert_to_tensor(rate, "float32")
+
+    def get_config(self):
+        return {
+            "peak": self.peak,
+            "boundaries": self.boundaries,
+            "factor": self.factor,
+            "warmup_steps": self.warmup_steps,
+            "start": self.start,
+        }
 
 
 def learning_rate(config, steps_per_epoch):
@@ -27,10 +79,11 @@ def learning_rate(config, steps_per_epoch):
 
 def describe_rate(config):
     """Says how the peak of the learning rate comes about."""
-    text = f"{config.peak_learning_rate:g}"
-    if config.peak_learning_rate != config.learning_rate:
+    peak, base = config.peak_learning_rate, config.base_learning_rate
+    text = f"{peak:g}"
+    if peak != base:
         text += (
-            f" ({config.learning_rate:g} for {config.base_batch_size} images "
-            f"a step, times {config.batch_size} / {config.base_batch_size})"
+            f" ({base:g} for {config.base_batch_size} images a step, times "
+            f"{config.batch_size} / {config.base_batch_size})"
         )
     return text

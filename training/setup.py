@@ -34,9 +34,9 @@ class Setup(Job):
 
     preprocessing: Preprocessing
 
-    FIGURES = Classification.names
+    figures = Classification.names
     WORDS = {"loss": "loss {:.4f}", "top1": "top-1 {:.2%}"}
-    PANELS = (
+    panels = (
         Panel(
             "Cross-entropy (nats)",
             {"loss": "training", "val_loss": "validation"},
@@ -160,6 +160,10 @@ class Setup(Job):
             "augmentation": config.augmentation or self.source.augmentation,
             "image_size": self.preprocessing.image_size,
         }
+
+    @property
+    def slots(self):
+        return bool(self.config.momentum) + bool(self.config.ema)
 
     @property
     def averages(self):

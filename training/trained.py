@@ -202,7 +202,7 @@ class Trained:
         ):
             raise InputError(
                 f"data={data!r} has other classes than the model. Model: "
-                f"{_few(settings.labels)}. Data: {_few(source.class_names)}"
+                f"{few(settings.labels)}. Data: {few(source.class_names)}"
             )
         if source.channels != settings.channels:
             raise InputError(
@@ -212,14 +212,20 @@ class Trained:
         return source, data
 
 
-def _few(names):
+def few(names):
+    """The first ones of some names, for a message."""
     shown = ", ".join(names[:10])
     return f"{shown}, ... ({len(names)})" if len(names) > 10 else shown
 
 
-def _load_model(path, preprocessing):
+def read_network(path):
+    """Loads a `.keras` file, not compiled.
+
+    Raises:
+        InputError: if it is not a readable model.
+    """
     try:
-        network = keras.models.load_model(path, compile=False)
+        return keras.models.load_model(path, compile=False)
     except (
         ValueError,
         TypeError,
@@ -229,6 +235,10 @@ def _load_model(path, preprocessing):
     ) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{path} is not a readable model: {reason}") from error
+
+
+def _load_model(path, preprocessing):
+    network = read_network(path)
     if len(network.inputs) != 1 or len(network.outputs) != 1:
         raise InputError(
             f"{path} must have one input and one output to be a classifier. "

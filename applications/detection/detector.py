@@ -22,7 +22,9 @@ class Detector(keras.Model):
 
         Args:
             objects: `"boxes"` float32, `"labels"` int32, `"sizes"`, `(2,)`
-                or `(batch, 2)`, and what else the targets hold.
+                or `(batch, 2)`, what else the targets hold, and `"step"`, the
+                number of the training step, which random draws follow from;
+                without one they are always the same.
             outputs: What the graph answers.
             training: Whether this is a training step.
         """
@@ -72,6 +74,9 @@ class Detector(keras.Model):
             "labels": tf.cast(y["labels"], tf.int32),
             "sizes": self.true_sizes(y.get("sizes")),
         }
+        optimizer = getattr(self, "optimizer", None)  # None: not compiled
+        if training and optimizer is not None:
+            objects["step"] = optimizer.iterations
         parts = self.losses_of(objects, y_pred, training)
         for name, values in parts.items():
             self._parts[name].update_state(values, sample_weight)

@@ -228,7 +228,7 @@ class FasterRCNN(Detector):
                 outputs["objectness"],
                 outputs["offsets"],
                 samples=self.anchor_samples,
-                seed=self._seed(training, 0),
+                seed=_seed(objects, 0),
             ),
             **self.region_losses(objects, outputs, draw),
         }
@@ -254,7 +254,7 @@ class FasterRCNN(Detector):
             matches,
             self.proposal_samples,
             POSITIVES,
-            self._seed(training, 1),
+            _seed(objects, 1),
         )
         return Draw(
             tf.gather(boxes, indices, batch_dims=1),
@@ -262,17 +262,6 @@ class FasterRCNN(Detector):
             positive,
             weights,
         )
-
-    def _seed(self, training, draw):
-        """Of a draw: follows from the number of the step, if it has one.
-
-        A training that is resumed goes on with the same draws, and a model
-        evaluated twice has the same loss.
-        """
-        optimizer = getattr(self, "optimizer", None)  # None: not compiled
-        if not training or optimizer is None:
-            return (0, draw)
-        return tf.stack([tf.cast(optimizer.iterations, tf.int32), draw])
 
     def region_losses(self, objects, outputs, draw):
         """Losses of the drawn regions, by their names."""
@@ -367,3 +356,14 @@ class FasterRCNN(Detector):
             iou_threshold=self.iou_threshold,
             count=self.max_detections,
         )
+
+
+def _seed(objects, draw):
+    """Of a draw: follows from the number of the step, if it has one.
+
+    A training that is resumed goes on with the same draws, and a model
+    evaluated twice has the same loss.
+    """
+    if "step" not in objects:
+        return (0, draw)
+    return tf.stack([tf.cast(objects["step"], tf.int32), draw])

@@ -3,6 +3,7 @@
 from eca_keras.commands.benchmark import Benchmark
 from eca_keras.commands.card import Card
 from eca_keras.commands.convert import Convert
+from eca_keras.commands.detect import Detect
 from eca_keras.commands.evaluate import Evaluate
 from eca_keras.commands.export import Export
 from eca_keras.commands.info import Info
@@ -13,7 +14,7 @@ from eca_keras.commands.visualize import Visualize
 
 COMMANDS = (
     *(Train, Evaluate, Predict, Visualize, Card, Export, Convert),
-    *(Info, Benchmark, Study),
+    *(Detect, Info, Benchmark, Study),
 )
 
 __all__ = ["COMMANDS", *(command.__name__ for command in COMMANDS)]

@@ -9,11 +9,26 @@ from eca_keras.errors import InputError
 PARTS = ("train", "validation", "test")
 
 
+def check_choice(name, value, words):
+    """Refuses a value of an option that is none of `words`."""
+    if value not in words:
+        raise InputError(
+            f"`{name}` must be one of {', '.join(words)}. "
+            f"Received: {name}={value!r}"
+        )
+
+
 def check_part(part):
     """Refuses what is no part of a data set; `None` stands for the default."""
-    if part not in (None, *PARTS):
+    if part is not None:
+        check_choice("part", part, PARTS)
+
+
+def check_positive(name, value):
+    """Refuses a number below 1."""
+    if value < 1:
         raise InputError(
-            f"`part` must be one of {', '.join(PARTS)}. Received: part={part!r}"
+            f"`{name}` must be at least 1. Received: {name}={value}"
         )
 
 
@@ -40,11 +55,7 @@ class Evaluate:
     output: pathlib.Path | None = None
 
     def _check(self):
-        if self.batch_size < 1:
-            raise InputError(
-                "`batch_size` must be at least 1. "
-                f"Received: batch_size={self.batch_size}"
-            )
+        check_positive("batch_size", self.batch_size)
         check_part(self.part)
 
     def run(self):

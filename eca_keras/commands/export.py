@@ -6,6 +6,7 @@ import typing
 
 import tyro
 
+from eca_keras.commands.evaluate import check_choice
 from eca_keras.errors import InputError
 from eca_keras.training.config import EXPORTS
 
@@ -47,11 +48,7 @@ class Export:
     serving_version: int | None = None
 
     def _check(self):
-        if self.format not in EXPORTS:
-            raise InputError(
-                f"`format` must be one of {', '.join(EXPORTS)}. "
-                f"Received: format={self.format!r}"
-            )
+        check_choice("format", self.format, EXPORTS)
         for name in self._given():
             formats = OPTIONS[name]
             if self.format not in formats:

@@ -6,6 +6,7 @@ import typing
 
 import tyro
 
+from eca_keras.commands.evaluate import check_positive
 from eca_keras.errors import InputError
 
 
@@ -26,10 +27,7 @@ class Predict:
     def _check(self):
         if not self.images:
             raise InputError("`predict` needs at least one image file")
-        if self.top < 1:
-            raise InputError(
-                f"`top` must be at least 1. Received: top={self.top}"
-            )
+        check_positive("top", self.top)
 
     def run(self):
         self._check()

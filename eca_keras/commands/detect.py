@@ -1,0 +1,216 @@
+"""`eca-keras detect`: train, evaluate, predict, export."""
+
+import dataclasses
+import json
+import pathlib
+import typing
+
+import tyro
+
+from eca_keras.commands.detect_train import DetectTrain
+from eca_keras.commands.evaluate import check_choice
+from eca_keras.commands.evaluate import check_positive
+from eca_keras.errors import InputError
+from eca_keras.training.config import EXPORTS
+
+PARTS = ("train", "validation")
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectEvaluate:
+    """Measure a trained detector by COCO's rules.
+
+    Args:
+        model: Folder that `eca-keras detect train` wrote, or a .keras file in
+            it.
+        data: The images, as in `eca-keras detect train`; by default those of
+            the training run.
+        part: 'validation' or 'train'.
+        batch_size: Images per step.
+        strategy: As in `eca-keras detect train`.
+        output: File for the figures as JSON.
+        results: File for the detections, in COCO's results format.
+    """
+
+    model: pathlib.Path = pathlib.Path("runs/shapes")
+    data: str | None = None
+    part: str = "validation"
+    batch_size: int = 8
+    strategy: str = "auto"
+    output: pathlib.Path | None = None
+    results: pathlib.Path | None = None
+
+    def _check(self):
+        check_positive("batch_size", self.batch_size)
+        check_choice("part", self.part, PARTS)
+
+    def run(self):
+        self._check()
+        from eca_keras.atomic import write_text
+        from eca_keras.training.detection import TrainedDetector
+
+        trained = TrainedDetector.load(self.model)
+        metrics, found = trained.evaluate(
+            self.data, self.part, self.batch_size, self.strategy
+        )
+        text = json.dumps(metrics, indent=2)
+        print(text)
+        if self.output:
+            write_text(self.output, text + "\n")
+        if self.results:
+            write_text(self.results, json.dumps(found) + "\n")
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectPredict:
+    """Find objects in image files.
+
+    Prints a line for each object: its class, score and box, x1, y1, x2 and
+    y2 in pixels of the file.
+
+    Args:
+        images: Image files: JPEG, PNG, BMP or GIF.
+        model: Folder that `eca-keras detect train` wrote, or a .keras file in
+            it.
+        threshold: Objects must have a higher score.
+        pictures: Folder for the images with the objects drawn, as PNG.
+    """
+
+    images: typing.Annotated[tuple[pathlib.Path, ...], tyro.conf.Positional]
+    model: pathlib.Path = pathlib.Path("runs/shapes")
+    threshold: float = 0.5
+    pictures: pathlib.Path | None = None
+
+    def _check(self):
+        if not self.images:
+            raise InputError("`detect predict` needs at least one image file")
+        if not 0 <= self.threshold < 1:
+            raise InputError(
+                "`threshold` must be at least 0 and below 1. "
+                f"Received: threshold={self.threshold}"
+            )
+        if self.pictures:
+            self._check_pictures()
+
+    def _check_pictures(self):
+        if self.pictures.exists() and not self.pictures.is_dir():
+            raise InputError(
+                "`pictures` must be a folder, but there is a file at "
+                f"{self.pictures}"
+            )
+        names = [path.stem for path in self.images]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise InputError(
+                "`images` must differ in their names where `pictures` are "
+                f"written. Received twice: {', '.join(twice)}"
+            )
+
+    def run(self):
+        self._check()
+        from eca_keras.training.detection import TrainedDetector
+        from eca_keras.training.detection.pictures import write_picture
+
+        trained = TrainedDetector.load(self.model)
+        names = trained.settings.class_names
+        problems = []
+        for path in self.images:
+            try:
+                image, found = trained.predict(path, self.threshold)
+            except InputError as error:  # the other images get their answer
+                problems.append(str(error))
+                continue
+            print(_described(path, found, names), flush=True)
+            if self.pictures:
+                picture = self.pictures / f"{path.stem}.png"
+                write_picture(picture, image, found, names)
+        if problems:
+            raise InputError("; ".join(problems))
+
+
+def _described(path, found, names):
+    if not found:
+        return f"{path}: nothing found"
+    lines = [
+        f"{path}: {names[one.label]} {one.score:.2%} at "
+        f"{', '.join(f'{value:.1f}' for value in one.box)}"
+        for one in found
+    ]
+    return "\n".join(lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectExport:
+    """Write a trained detector in another format and check what was written.
+
+    Args:
+        output: What to write: a folder for saved_model, a file for tflite and
+            onnx.
+        model: Folder that `eca-keras detect train` wrote, or a .keras file in
+            it.
+        format: 'saved_model', 'tflite' or 'onnx'.
+    """
+
+    output: typing.Annotated[pathlib.Path, tyro.conf.Positional]
+    model: pathlib.Path = pathlib.Path("runs/shapes")
+    format: str = "tflite"
+
+    def run(self):
+        check_choice("format", self.format, EXPORTS)
+        from eca_keras.training.detection import TrainedDetector
+
+        trained = TrainedDetector.load(self.model)
+        print(export_detector(trained, self.format, self.output))
+
+
+def export_detector(trained, format, path):
+    """Exports a detector, compared on images of its own data.
+
+    Args:
+        trained: `TrainedDetector`.
+        format: One of `EXPORTS`.
+        path: Where to write.
+
+    Returns:
+        The report of the export.
+    """
+    from eca_keras import export
+
+    function = {
+        "saved_model": export.export_saved_model,
+        "tflite": export.export_tflite,
+        "onnx": export.export_onnx,
+    }[format]
+    return function(trained.model, path, samples=trained.samples())
+
+
+def _subcommand(command):
+    name = command.__name__.removeprefix("Detect").lower()
+    return typing.Annotated[
+        command, tyro.conf.subcommand(name, prefix_name=False)
+    ]
+
+
+_ACTIONS = (DetectTrain, DetectEvaluate, DetectPredict, DetectExport)
+
+
+@dataclasses.dataclass(frozen=True)
+class Detect:
+    """Train, measure and use object detectors.
+
+    Args:
+        action: What to do.
+    """
+
+    action: typing.Annotated[
+        typing.Union[tuple(map(_subcommand, _ACTIONS))],  # noqa: UP007
+        tyro.conf.arg(name=""),
+    ]
+
+    def with_defaults(self):
+        """Returns the command with the defaults of its recipe and file."""
+        if not isinstance(self.action, DetectTrain):
+            return self
+        return dataclasses.replace(self, action=self.action.with_defaults())
+
+    def run(self):
+        self.action.run()
