@@ -24,7 +24,13 @@ def check_bad_image(on_bad_image):
         )
 
 
-def training_feed(strategy, split, on_bad_image="fail", **arguments):
+def training_feed(
+    strategy,
+    split,
+    on_bad_image="fail",
+    batches=pipeline.training_batches,
+    **arguments,
+):
     """Makes the `Feed` of training.
 
     Args:
@@ -32,12 +38,12 @@ def training_feed(strategy, split, on_bad_image="fail", **arguments):
         split: `Split` of training images.
         on_bad_image: `"fail"`, or `"skip"` to take the next image instead of
             one that cannot be read.
-        **arguments: Those of `pipeline.training_batches`, without
-            `first_step` and `context`.
+        batches: What makes the dataset of them.
+        **arguments: Those of `batches`, without `first_step` and `context`.
     """
 
     def build(split, first_step, context):
-        return pipeline.training_batches(
+        return batches(
             split, first_step=first_step, context=context, **arguments
         )
 
@@ -52,19 +58,24 @@ def training_feed(strategy, split, on_bad_image="fail", **arguments):
     return Feed(strategy, split, on_bad_image, build, indices, steps)
 
 
-def evaluation_feed(strategy, split, on_bad_image="fail", **arguments):
+def evaluation_feed(
+    strategy,
+    split,
+    on_bad_image="fail",
+    batches=pipeline.evaluation_batches,
+    **arguments,
+):
     """Makes the `Feed` of an evaluation.
 
     Args:
         strategy, split: As for `training_feed`.
         on_bad_image: `"fail"`, or `"skip"` for weight 0.
-        **arguments: Those of `pipeline.evaluation_batches`, without
-            `context`.
+        batches, **arguments: As for `training_feed`.
     """
     batch_size = arguments["batch_size"]
 
     def build(split, first_step, context):
-        return pipeline.evaluation_batches(
+        return batches(
             split, first_step=first_step, context=context, **arguments
         )
 

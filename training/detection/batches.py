@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from eca_keras.errors import InputError
+from eca_keras.training.data import feed
 from eca_keras.training.data import pipeline
 from eca_keras.training.data.draws import uniform
-from eca_keras.training.data.feed import Feed
 from eca_keras.training.detection.segmentations import MASK_SIDE
 from eca_keras.training.detection.transforms import place_boxes
 from eca_keras.training.detection.transforms import resize_to_fit
@@ -29,22 +29,10 @@ def training_feed(strategy, split, *, on_bad_image="fail", **arguments):
         **arguments: Those of `training_batches`, without `first_step` and
             `context`.
     """
-
-    def build(split, first_step, context):
-        return training_batches(
-            split, first_step=first_step, context=context, **arguments
-        )
-
-    def indices(split, step, context):
-        return pipeline.indices_of_step(
-            split, arguments["batch_size"], arguments["seed"], step, context
-        )
-
-    # Refused now, not at the first batch.
-    pipeline.steps_per_epoch(split, arguments["batch_size"])
     _check_targets(split, arguments["places"], arguments["masks"])
-    steps = arguments.get("last_step")
-    return Feed(strategy, split, on_bad_image, build, indices, steps)
+    return feed.training_feed(
+        strategy, split, on_bad_image, batches=training_batches, **arguments
+    )
 
 
 def evaluation_feed(strategy, split, *, on_bad_image="fail", **arguments):
@@ -56,19 +44,9 @@ def evaluation_feed(strategy, split, *, on_bad_image="fail", **arguments):
         **arguments: Those of `evaluation_batches`, without `first_step` and
             `context`.
     """
-    batch_size = arguments["batch_size"]
-
-    def build(split, first_step, context):
-        return evaluation_batches(
-            split, first_step=first_step, context=context, **arguments
-        )
-
-    def indices(split, step, context):
-        slots = pipeline.Share.of(batch_size, context).slots(step)
-        return np.unique(pipeline.shown_indices(split, slots)[0])
-
-    steps = pipeline.evaluation_steps(split, batch_size)
-    return Feed(strategy, split, on_bad_image, build, indices, steps)
+    return feed.evaluation_feed(
+        strategy, split, on_bad_image, batches=evaluation_batches, **arguments
+    )
 
 
 def training_batches(

@@ -94,9 +94,9 @@ def load_detection_source(
     )
     train, validation = splits["train"], splits.get("validation")
     if validation is None:
-        # The classes in proportion, as far as an image has one.
-        labels = train.objects.main_labels()
-        rest, held = hold_out(labels, validation_fraction)
+        # As of one class: an image may have objects of many.
+        same = np.zeros(train.size)
+        rest, held = hold_out(same, validation_fraction)
         train, validation = train.select(rest), train.select(held)
     if not keep_empty:
         train, found = _without_empty(train)

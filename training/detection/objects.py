@@ -51,14 +51,6 @@ class Objects:
         before = np.concatenate([[0], np.cumsum(~self.crowd)])
         return before[self.spans[:, 1]] - before[self.spans[:, 0]]
 
-    def main_labels(self):
-        """Label of the largest object of every image, -1 without one."""
-        labels = np.full(len(self.spans), -1)
-        for image in np.flatnonzero(self.counts()):
-            [row] = self.learned(image, 1)
-            labels[image] = self.labels[row]
-        return labels
-
     def learned(self, image, places):
         """Rows of the objects of an image to learn from.
 

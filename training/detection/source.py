@@ -82,7 +82,7 @@ class DetectionSplit:
             places: Objects per image, see `training_batches`.
         """
         more = np.maximum(self.objects.counts() - places, 0)
-        images, lost = np.count_nonzero(more), more.sum()
+        images, lost = int(np.count_nonzero(more)), int(more.sum())
         if not images:
             return ()
         return (
