@@ -64,11 +64,10 @@ def check_batch_size(batch_size):
         )
 
 
-def check_labels(labels, model):
-    """Checks that there is one line of text for each output."""
+def check_labels(labels, classes):
+    """Checks that there is one line of text for each class."""
     if labels is None:
         return
-    classes = model.outputs[0].shape[-1]
     one_line = isinstance(labels, (list, tuple)) and all(
         isinstance(label, str) and label.splitlines() == [label]
         for label in labels

@@ -66,14 +66,48 @@ def check(preprocessing, labels, model):
     return list(preprocessing.labels)
 
 
-def texts(preprocessing, labels):
-    """Returns a dictionary from the names of the small files to their text."""
-    files = {}
-    if labels is not None:
-        files[checks.LABELS] = "".join(f"{label}\n" for label in labels)
-    if preprocessing is not None:
-        files[Preprocessing.FILE] = preprocessing.text()
-    return files
+@dataclasses.dataclass(frozen=True)
+class Metadata:
+    """What travels inside a file.
+
+    Attributes:
+        labels: List of the names of the classes, or `None`.
+        preprocessing: What images go through before the file, a dictionary,
+            or `None`.
+        file: What the preprocessing is called as a file.
+    """
+
+    labels: list | None
+    preprocessing: dict | None
+    file: str = Preprocessing.FILE
+
+    def texts(self):
+        """The small files: a dictionary from their names to their text."""
+        files = {}
+        if self.labels is not None:
+            files[checks.LABELS] = "".join(f"{x}\n" for x in self.labels)
+        if self.preprocessing is not None:
+            text = json.dumps(self.preprocessing, indent=2)
+            files[self.file] = f"{text}\n"
+        return files
+
+    def append(self, path):
+        """Appends the small files to a TFLite file, as a zip archive."""
+        contents = self.texts()
+        if not contents:
+            return
+        with zipfile.ZipFile(path, "a") as archive:
+            for name, text in contents.items():
+                archive.writestr(zipfile.ZipInfo(name, DATE), text.encode())
+
+    def add_properties(self, proto):
+        """Adds `labels`, a JSON list, and the preprocessing to ONNX."""
+        name = self.file.removesuffix(".json")
+        values = {"labels": self.labels, name: self.preprocessing}
+        for key, value in values.items():
+            if value is not None:
+                text = json.dumps(value, ensure_ascii=False)
+                proto.metadata_props.add(key=key, value=text)
 
 
 def fields(preprocessing):
@@ -81,25 +115,3 @@ def fields(preprocessing):
     if preprocessing is None:
         return None
     return dataclasses.asdict(preprocessing)
-
-
-def append(file, preprocessing, labels):
-    """Appends the small files to a TFLite file, as a zip archive."""
-    contents = texts(preprocessing, labels)
-    if not contents:
-        return
-    with zipfile.ZipFile(file, "a") as archive:
-        for name, text in contents.items():
-            archive.writestr(zipfile.ZipInfo(name, DATE), text.encode())
-
-
-def add_properties(proto, preprocessing, labels):
-    """Adds `labels`, a JSON list, and `preprocessing` to an ONNX model."""
-    values = {}
-    if labels is not None:
-        values["labels"] = list(labels)
-    if preprocessing is not None:
-        values["preprocessing"] = fields(preprocessing)
-    for name, value in values.items():
-        text = json.dumps(value, ensure_ascii=False)
-        proto.metadata_props.add(key=name, value=text)

@@ -2,7 +2,6 @@
 
 import collections
 import contextlib
-import functools
 import logging
 import os
 import warnings
@@ -11,20 +10,17 @@ from eca_keras.atomic import staged_files
 from eca_keras.errors import InputError
 from eca_keras.errors import require
 from eca_keras.export import checks
-from eca_keras.export import metadata
 from eca_keras.export import precision
-from eca_keras.export import samples as sampling
 from eca_keras.export.backend import freeze
 from eca_keras.export.backend import tf
-from eca_keras.export.compare import MAX_BATCH
-from eca_keras.export.compare import call
-from eca_keras.export.compare import compare
+from eca_keras.export.compare import count_of
 from eca_keras.export.compare import keras_outputs
 from eca_keras.export.compare import latency
 from eca_keras.export.compare import runtime_outputs
+from eca_keras.export.endpoints import INPUT_NAME
+from eca_keras.export.endpoints import endpoint_of
+from eca_keras.export.quantization import KINDS
 from eca_keras.export.quiet import quiet
-from eca_keras.export.saved_model import INPUT_NAME
-from eca_keras.export.saved_model import OUTPUT_NAME
 from eca_keras.layers import checks as value_checks
 
 # Below, Clip and Pad have their bounds as attributes; above, tf2onnx ends.
@@ -41,7 +37,7 @@ def export_onnx(
     samples=None,
     labels=None,
     preprocessing=None,
-    tolerance=1e-5,
+    tolerance=None,
     batch_size=None,
     opset=OPSET,
     channels_first=False,
@@ -50,22 +46,24 @@ def export_onnx(
 ):
     """Writes an ONNX file and checks that it answers what the model answers.
 
-    The file maps `images` to `outputs`. It has passed the
-    checker of ONNX, and ONNX Runtime has computed what is compared. A model
+    The file maps `images` to `outputs`; that of a detector has more inputs
+    and outputs, see `DetectionEndpoint`. It has passed the checker of ONNX,
+    and ONNX Runtime has computed what is compared. A model
     that computes in half precision is rebuilt in float32 first, with the same
     weights, and the file is compared with that. The report is written beside
     the file, as `*.onnx.json`.
 
     Args:
         model: A built `keras.Model` with one input and one output, in the
-            `channels_last` format.
+            `channels_last` format, a detector, or a `DetectionEndpoint`.
         path: The file to write, `*.onnx`. It appears complete or not at all:
             the export is written, reloaded and compared under a temporary
             name beside it.
         samples: Array of shape `(count, *input_shape)` on which the two are
             compared, in the range of values that the model expects; `None`
-            for generated ones. Real images prove more.
-        labels: List of strings, the names of the outputs, which are written
+            for generated ones. Real images prove more, and a detector needs
+            some in which it finds something.
+        labels: List of strings, the names of the classes, which are written
             into the file, and beside it, one per line, for `model.onnx` to
             `model.labels.txt`; `None` for those of `preprocessing`.
         preprocessing: `Preprocessing`: what pictures go through before the
@@ -73,15 +71,16 @@ def export_onnx(
             `eca_keras.export.metadata`; `None` for none. With its `mean` and
             `std` they normalise; without, the model takes values in [0, 255].
         tolerance: Positive number, the largest absolute difference that
-            passes, times the largest output if that is more than 1.
+            passes, times the largest output if that is more than 1. By
+            default 1e-5, for a detector 1e-4, see `DetectionReport`.
         batch_size: Positive integer, or `None` for any.
         opset: Version of ONNX's operations, from 11 to 18.
         channels_first: Whether the file takes images of shape
             `(batch, channels, height, width)`. The samples are the model's.
         overwrite: Whether earlier files may be replaced.
         allow_constant: Whether a model may pass whose outputs hardly vary
-            over the samples, as a freshly initialised one's: then the
-            comparison proves nothing.
+            over the samples, as a freshly initialised one's, or a detector
+            that finds nothing in them: then the comparison proves nothing.
 
     Returns:
         A `Report`; print it to read it.
@@ -94,33 +93,31 @@ def export_onnx(
         ImportError: if a package is not installed.
     """
     require("export", "`export_onnx`", "tf2onnx", "onnx", "onnxruntime")
-    image = checks.model_input(model)
+    endpoint = endpoint_of(model)
+    tolerance = endpoint.tolerance if tolerance is None else tolerance
     checks.check_tolerance(tolerance)
-    labels = metadata.check(preprocessing, labels, model)
-    checks.check_labels(labels, model)
+    metadata = endpoint.metadata(labels, preprocessing)
     checks.check_suffix(path, ".onnx")
     checks.check_batch_size(batch_size)
     _check_opset(opset)
-    _check_channels_first(channels_first, image.shape)
-    checks.check_data_format(model, "ONNX")
-    samples = sampling.resolve(samples, model, tuple(image.shape[1:]))
-    model, samples, notes = precision.lowered(model, samples)
+    _check_channels_first(channels_first, endpoint.image_shape)
+    checks.check_data_format(endpoint.model, "ONNX")
+    samples = endpoint.samples(samples, endpoint.image_shape)
+    endpoint, samples, notes = precision.lowered(endpoint, samples)
     with staged_files(
-        path, *checks.companions(path, labels), overwrite=overwrite
+        path, *checks.companions(path, metadata.labels), overwrite=overwrite
     ) as (file, report_file, *label_files):
-        checks.write_labels(label_files, labels)
-        proto = _convert(
-            model, (batch_size, *image.shape[1:]), opset, channels_first
-        )
-        metadata.add_properties(proto, preprocessing, labels)
+        checks.write_labels(label_files, metadata.labels)
+        proto = _convert(endpoint, batch_size, opset, channels_first)
+        metadata.add_properties(proto)
         with open(file, "wb") as stream:
             stream.write(proto.SerializeToString())
         run = _runner(file, channels_first)
-        report = compare(
-            keras_outputs(model, samples),
-            runtime_outputs(
-                run, samples, batch_size or min(len(samples), MAX_BATCH)
-            ),
+        together = min(count_of(samples), endpoint.max_batch)
+        report = endpoint.compare(
+            keras_outputs(endpoint, samples),
+            runtime_outputs(run, samples, batch_size or together),
+            kind=KINDS["none"],
             allow_constant=allow_constant,
             path=os.path.abspath(path),
             format=f"ONNX file (opset {opset})",
@@ -128,9 +125,9 @@ def export_onnx(
             tolerance=tolerance,
             seconds=latency(run, samples, batch_size or 1),
             batch_size=batch_size or 1,
-            ops=tuple(node.op_type for node in proto.graph.node),
+            ops=tuple(node.op_type for node in _nodes(proto.graph)),
             notes=notes,
-            preprocessing=metadata.fields(preprocessing),
+            preprocessing=metadata.preprocessing,
         )
         report.write(report_file)
     return report
@@ -146,60 +143,68 @@ def _check_opset(opset):
 
 
 def _check_channels_first(channels_first, shape):
-    if channels_first and len(shape) != 4:
+    if channels_first and len(shape) != 3:
         raise InputError(
             "`channels_first` must be False for a model that does not take "
             "images of shape (batch, height, width, channels). Received: "
-            f"a model for {tuple(shape)}"
+            f"a model for samples of shape {shape}"
         )
 
 
-def _convert(model, shape, opset, channels_first):
+def _convert(endpoint, batch_size, opset, channels_first):
     """Returns the content of the file, checked."""
     import onnx
 
     with quiet(), _silent("tf2onnx"), warnings.catch_warnings():
-        graph, given, answered = _frozen(model, shape)
+        graph, given, answered = _frozen(endpoint, batch_size)
         warnings.simplefilter("ignore")  # tf2onnx's own, about NumPy
         from tf2onnx import convert
 
         proto, _ = convert.from_graph_def(
             graph,
-            input_names=[given],
-            output_names=[answered],
-            tensors_to_rename={given: INPUT_NAME, answered: OUTPUT_NAME},
+            input_names=list(given),
+            output_names=list(answered),
+            tensors_to_rename={**given, **answered},
             opset=opset,
-            inputs_as_nchw=[given] if channels_first else None,
+            inputs_as_nchw=[next(iter(given))] if channels_first else None,
         )
     _check_operations(proto.graph, opset)
     for tensor in (*proto.graph.input, *proto.graph.output):
         size = tensor.type.tensor_type.shape.dim[0]
-        if shape[0] is None:
+        if batch_size is None:
             size.dim_param = BATCH  # tf2onnx counts these names up
         else:
-            size.dim_value = shape[0]
+            size.dim_value = batch_size
     onnx.checker.check_model(proto, full_check=True)
     return proto
 
 
-def _frozen(model, shape):
-    """Returns a TensorFlow graph, and the names of its input and output.
+def _frozen(endpoint, batch_size):
+    """Returns a TensorFlow graph, and what its inputs and outputs are called.
 
     tf2onnx's own `from_function` takes every constant that a layer made when
     it was built, such as the mean of Normalization, for one more input.
+
+    Returns:
+        `(graph, inputs, outputs)`: two dictionaries from the names in the
+        graph to those of the endpoint, in their order.
     """
-    spec = tf.TensorSpec(shape, model.inputs[0].dtype, name=INPUT_NAME)
+    specs = endpoint.specs(batch_size)
     function = tf.function(
-        functools.partial(call, model), input_signature=[spec]
-    )
+        endpoint.function(), input_signature=list(specs.values())
+    ).get_concrete_function()
     frozen = freeze(
-        function.get_concrete_function(),
-        lower_control_flow=False,
-        aggressive_inlining=True,
+        function, lower_control_flow=False, aggressive_inlining=True
     )
-    [given], [answered] = frozen.inputs, frozen.outputs
-    graph = frozen.graph.as_graph_def(add_shapes=True)
-    return graph, given.name, answered.name
+    answers = sorted(function.structured_outputs)  # TensorFlow's order
+    inputs, outputs = (
+        dict(zip([x.name for x in tensors], names, strict=True))
+        for tensors, names in (
+            (frozen.inputs, specs),
+            (frozen.outputs, answers),
+        )
+    )
+    return frozen.graph.as_graph_def(add_shapes=True), inputs, outputs
 
 
 @contextlib.contextmanager
@@ -214,13 +219,22 @@ def _silent(name):
         logger.setLevel(level)
 
 
+def _nodes(graph):
+    """Yields the operations of a graph, those of its loops included."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _nodes(attribute.g)
+
+
 def _check_operations(graph, opset):
     # tf2onnx leaves an operation that it does not know in the graph.
     from onnx import defs
 
     unknown = collections.Counter(
         node.op_type
-        for node in graph.node
+        for node in _nodes(graph)
         if node.domain in ("", "ai.onnx")
         and not defs.has(node.op_type, opset, "")
     )
@@ -242,9 +256,12 @@ def _runner(file, channels_first):
         file, options, providers=["CPUExecutionProvider"]
     )
 
+    names = [output.name for output in session.get_outputs()]
+
     def run(batch):
         if channels_first:
-            batch = batch.transpose(0, 3, 1, 2)
-        return session.run([OUTPUT_NAME], {INPUT_NAME: batch})[0]
+            images = batch[INPUT_NAME].transpose(0, 3, 1, 2)
+            batch = {**batch, INPUT_NAME: images}
+        return dict(zip(names, session.run(names, batch), strict=True))
 
     return run

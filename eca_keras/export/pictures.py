@@ -10,8 +10,9 @@ from eca_keras.errors import InputError
 from eca_keras.export import decoding
 from eca_keras.export import samples as sampling
 from eca_keras.export.backend import tf
-from eca_keras.export.compare import ExportMismatch
-from eca_keras.export.compare import call
+from eca_keras.export.endpoints import OUTPUT_NAME
+from eca_keras.export.endpoints import Network
+from eca_keras.export.report import ExportMismatch
 
 TOP = 5  # classes in an answer, as `eca-keras predict` prints them
 
@@ -126,7 +127,8 @@ def _probabilities(model, images, preprocessing):
         )
         images = (tf.cast(images, tf.float32) / 255 - mean) / std
     dtype = keras.backend.standardize_dtype(model.inputs[0].dtype)
-    return tf.cast(call(model, tf.cast(images, dtype)), tf.float32)
+    answer = Network(model)(images=tf.cast(images, dtype))
+    return tf.cast(answer[OUTPUT_NAME], tf.float32)
 
 
 def compared(loaded, model, preprocessing, report):

@@ -19,27 +19,31 @@ def other_dtypes(model):
     return sorted(found & set(OTHER))
 
 
-def lowered(model, samples):
-    """Returns a model for formats whose runtimes compute in float32.
+def lowered(endpoint, samples):
+    """Returns what formats export whose runtimes compute in float32.
 
     Args:
-        model: The model.
-        samples: Array of inputs, on which its twin is compared with it.
+        endpoint: The `Endpoint`.
+        samples: Arrays of inputs by name, on which its twin is compared with
+            it.
 
     Returns:
-        The model or its float32 twin, the samples in the dtype of its input,
-        and notes for the report.
+        The endpoint or its float32 twin, the samples in the types of its
+        inputs, and notes for the report.
     """
-    dtypes = other_dtypes(model)
+    dtypes = other_dtypes(endpoint.model)
     if not dtypes:
-        return model, samples, ()
-    twin = in_float32(model)
-    before = keras_outputs(model, samples).astype("float64")
-    samples = samples.astype(twin.inputs[0].dtype)
-    change = abs(before - keras_outputs(twin, samples)).max()
+        return endpoint, samples, ()
+    twin = endpoint.on(in_float32(endpoint.model))
+    before = keras_outputs(endpoint, samples)
+    samples = {
+        name: samples[name].astype(spec.dtype.as_numpy_dtype)
+        for name, spec in twin.specs().items()
+    }
+    change = twin.change(before, keras_outputs(twin, samples))
     note = (
         f"the model computes in {' and '.join(dtypes)} and was rebuilt in "
-        f"float32, which changes its outputs by up to {change:.1e}"
+        f"float32, which {change}"
     )
     return twin, samples, (note,)
 

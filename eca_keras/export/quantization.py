@@ -17,8 +17,8 @@ class Quantization:
     Attributes:
         weights: What the weights are stored in, for the name of the format.
         tolerance: Default of `export_tflite`. For `integer` kinds it is the
-            mean difference as a share of `Report.variation`: 1 is what a file
-            scores that ignores its input.
+            mean difference as a share of `NetworkReport.variation`: 1 is what
+            a file scores that ignores its input.
         integer: Whether it computes in 8-bit integers.
         samples: How many samples are generated where none are given: a single
             one must not decide about an agreement of 97 %.
@@ -84,7 +84,14 @@ def check_least_agreement(least_agreement):
 
 
 def calibration(quantize, representative, model, samples):
-    """Returns the images that int8 is calibrated on, and notes about them."""
+    """Returns the images that int8 is calibrated on, and notes about them.
+
+    Args:
+        quantize: One of `KINDS`.
+        representative: What the user gave.
+        model: Model with one input.
+        samples: Array of the images that the file is compared on.
+    """
     if quantize != "int8":
         return None, ()
     if not tf.as_dtype(model.inputs[0].dtype).is_floating:

@@ -15,10 +15,10 @@ from eca_keras.errors import InputError
 from eca_keras.errors import require
 from eca_keras.export import checks
 from eca_keras.export.backend import tf
+from eca_keras.export.endpoints import INPUT_NAME
+from eca_keras.export.endpoints import OUTPUT_NAME
 from eca_keras.export.onnx import export_onnx
 from eca_keras.export.quiet import quiet
-from eca_keras.export.saved_model import INPUT_NAME
-from eca_keras.export.saved_model import OUTPUT_NAME
 from eca_keras.export.tflite import export_tflite
 from eca_keras.layers import checks as value_checks
 

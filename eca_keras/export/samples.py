@@ -31,6 +31,21 @@ def resolve(samples, model, shape, count=COUNT, name="samples"):
     if samples is None:
         shape = tuple(VARIABLE_SIZE if n is None else n for n in shape)
         return generate(model, shape, count).astype(dtype)
+    return checked(samples, shape, dtype, name)
+
+
+def checked(samples, shape, dtype, name="samples"):
+    """Returns the caller's samples as an array.
+
+    Args:
+        samples: Array of shape `(count, *shape)`, or what becomes one.
+        shape: Shape of one sample; `None` stands for any size.
+        dtype: What the array shall have.
+        name: What the caller calls them.
+
+    Raises:
+        ValueError: if they do not fit.
+    """
     expected = ", ".join(["count", *map(str, shape)])
     rule = f"`{name}` must have the shape ({expected}), with one sample or more"
     try:

@@ -8,23 +8,17 @@ import keras
 from eca_keras.atomic import staged_folder
 from eca_keras.errors import InputError
 from eca_keras.export import checks
-from eca_keras.export import metadata
 from eca_keras.export import pictures
-from eca_keras.export import samples as sampling
 from eca_keras.export.backend import tf
-from eca_keras.export.compare import MAX_BATCH
-from eca_keras.export.compare import call
-from eca_keras.export.compare import compare
+from eca_keras.export.compare import count_of
 from eca_keras.export.compare import keras_outputs
 from eca_keras.export.compare import latency
 from eca_keras.export.compare import runtime_outputs
+from eca_keras.export.endpoints import OUTPUT_NAME
+from eca_keras.export.endpoints import endpoint_of
+from eca_keras.export.quantization import KINDS
 from eca_keras.export.quiet import quiet
 from eca_keras.layers import checks as value_checks
-
-# Keras counts its names up (`keras_tensor_7`), so that they would change with
-# what else the process has built. These do not.
-INPUT_NAME = "images"
-OUTPUT_NAME = "outputs"
 
 # TensorFlow Serving keeps this folder for what the model's user brings along.
 EXTRA = "assets.extra"
@@ -49,7 +43,7 @@ def export_saved_model(
     *,
     samples=None,
     labels=None,
-    tolerance=1e-5,
+    tolerance=None,
     preprocessing=None,
     serving_version=None,
     overwrite=True,
@@ -59,7 +53,9 @@ def export_saved_model(
 
     The folder needs neither this library nor Keras to be loaded. Its serving
     signature `serving_default` maps `images`, of any batch size, to
-    `outputs`. The report is written into it, as `assets.extra/report.json`.
+    `outputs`; that of a detector has more inputs and outputs, see
+    `DetectionEndpoint`. The report is written into it, as
+    `assets.extra/report.json`.
 
     With `preprocessing` there are two more signatures, for any batch size,
     whose pixels are those that `eca-keras predict` gives the model. Each
@@ -75,18 +71,21 @@ def export_saved_model(
       `(batch, height, width, 3)`, of any height and width.
 
     Args:
-        model: A built `keras.Model` with one input and one output.
+        model: A built `keras.Model` with one input and one output, a
+            detector, or a `DetectionEndpoint`.
         path: The folder to write. It appears complete or not at all: the
             export is written, reloaded and compared under a temporary name
             beside it.
         samples: Array of shape `(count, *input_shape)` on which the two are
             compared, in the range of values that the model expects; `None`
-            for generated ones. Real images prove more.
-        labels: List of strings, the names of the outputs, which are written
+            for generated ones. Real images prove more, and a detector needs
+            some in which it finds something.
+        labels: List of strings, the names of the classes, which are written
             to `assets.extra/labels.txt` in the folder, one per line; `None`
             for none.
         tolerance: Positive number, the largest absolute difference that
-            passes, times the largest output if that is more than 1.
+            passes, times the largest output if that is more than 1. By
+            default 1e-5, for a detector 1e-4, see `DetectionReport`.
         preprocessing: `Preprocessing`: what pictures go through before the
             model, and the labels of its outputs, which must be
             probabilities; `None` for a SavedModel that takes tensors only.
@@ -98,8 +97,8 @@ def export_saved_model(
             a model; `None` for `path` itself.
         overwrite: Whether an earlier export at `path` may be replaced.
         allow_constant: Whether a model may pass whose outputs hardly vary
-            over the samples, as a freshly initialised one's: then the
-            comparison proves nothing.
+            over the samples, as a freshly initialised one's, or a detector
+            that finds nothing in them: then the comparison proves nothing.
 
     Returns:
         A `Report`; print it to read it.
@@ -111,31 +110,34 @@ def export_saved_model(
         OSError: if the folder cannot be written, or `path` has something else
             in it.
     """
-    image = checks.model_input(model)
+    endpoint = endpoint_of(model)
+    tolerance = endpoint.tolerance if tolerance is None else tolerance
     checks.check_tolerance(tolerance)
-    labels = metadata.check(preprocessing, labels, model)
-    checks.check_labels(labels, model)
+    metadata = endpoint.metadata(labels, preprocessing)
     path = _version_folder(path, serving_version)
-    samples = sampling.resolve(samples, model, tuple(image.shape[1:]))
+    samples = endpoint.samples(samples, endpoint.image_shape)
     with staged_folder(
         path, is_ours=tf.saved_model.contains_saved_model, overwrite=overwrite
     ) as folder:
-        expected = keras_outputs(model, samples)
+        expected = keras_outputs(endpoint, samples)
         more = []
         if preprocessing is not None:
-            pictures.check_probabilities(expected)
+            pictures.check_probabilities(expected[OUTPUT_NAME])
             more = pictures.signatures(model, preprocessing)
-        write(model, folder, image.shape, more)
+        write(endpoint, folder, endpoint.specs(), more)
         extra = os.path.join(folder, EXTRA)
         os.makedirs(extra)
-        for name, text in metadata.texts(preprocessing, labels).items():
+        for name, text in metadata.texts().items():
             checks.write_text(os.path.join(extra, name), text)
         # The signature does not keep the model that it belongs to alive.
         loaded = tf.saved_model.load(folder)
         run = _runner(loaded)
-        report = compare(
+        report = endpoint.compare(
             expected,
-            runtime_outputs(run, samples, min(len(samples), MAX_BATCH)),
+            runtime_outputs(
+                run, samples, min(count_of(samples), endpoint.max_batch)
+            ),
+            kind=KINDS["none"],
             allow_constant=allow_constant,
             path=os.path.abspath(path),
             format="SavedModel",
@@ -143,7 +145,7 @@ def export_saved_model(
             tolerance=tolerance,
             seconds=latency(run, samples, 1),
             threads=None,
-            preprocessing=metadata.fields(preprocessing),
+            preprocessing=metadata.preprocessing,
         )
         if preprocessing is not None:
             report = pictures.compared(loaded, model, preprocessing, report)
@@ -167,19 +169,19 @@ def _runner(loaded):
     serve = loaded.signatures["serving_default"]
 
     def run(batch):
-        answer = serve(**{INPUT_NAME: tf.constant(batch)})
-        return answer[OUTPUT_NAME].numpy()
+        answer = serve(**{name: tf.constant(x) for name, x in batch.items()})
+        return {name: tensor.numpy() for name, tensor in answer.items()}
 
     return run
 
 
-def write(model, folder, shape, more=()):
+def write(endpoint, folder, specs, more=()):
     """Writes a SavedModel.
 
     Args:
-        model: A model with one input and one output.
+        endpoint: The `Endpoint` that is its serving signature.
         folder: Path, must not exist.
-        shape: Shape of the input with the batch; `None` stands for any size.
+        specs: What the signature takes, as `endpoint.specs` has it.
         more: `pictures.Signature`s besides the one for tensors.
 
     Raises:
@@ -188,15 +190,13 @@ def write(model, folder, shape, more=()):
     archive = keras.export.ExportArchive()
     # The archive finds the variables by itself, and would write those of a
     # tracked model a second time. Only other resources need tracking.
-    for layer in model._flatten_layers():
+    for layer in endpoint.model._flatten_layers():
         if isinstance(layer, LOOKUPS):
             archive.track(layer)
     archive.add_endpoint(
         "serve",
-        lambda images: {OUTPUT_NAME: call(model, images)},
-        input_signature=[
-            tf.TensorSpec(shape, model.inputs[0].dtype, name=INPUT_NAME)
-        ],
+        endpoint.function(),
+        input_signature=list(specs.values()),
     )
     for signature in more:
         archive.add_endpoint(

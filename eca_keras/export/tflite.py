@@ -9,21 +9,19 @@ import numpy as np
 from eca_keras.atomic import staged_files
 from eca_keras.errors import InputError
 from eca_keras.export import checks
-from eca_keras.export import metadata
+from eca_keras.export import epsilons
 from eca_keras.export import precision
 from eca_keras.export import quantization
-from eca_keras.export import samples as sampling
 from eca_keras.export import scales
 from eca_keras.export.backend import tf
-from eca_keras.export.compare import MAX_BATCH
-from eca_keras.export.compare import ExportMismatch
-from eca_keras.export.compare import compare
+from eca_keras.export.compare import count_of
 from eca_keras.export.compare import keras_outputs
 from eca_keras.export.compare import latency
 from eca_keras.export.compare import runtime_outputs
+from eca_keras.export.endpoints import INPUT_NAME
+from eca_keras.export.endpoints import endpoint_of
 from eca_keras.export.quiet import quiet
-from eca_keras.export.saved_model import INPUT_NAME
-from eca_keras.export.saved_model import OUTPUT_NAME
+from eca_keras.export.report import ExportMismatch
 from eca_keras.export.saved_model import write
 from eca_keras.layers import checks as value_checks
 
@@ -49,20 +47,22 @@ def export_tflite(
     """Writes a TFLite file and checks that it answers what the model answers.
 
     The file has TFLite's builtin operations only, and a signature that maps
-    `images` to `outputs`. A model that computes in half precision is rebuilt
+    `images` to `outputs`; that of a detector has more inputs and outputs, see
+    `DetectionEndpoint`. A model that computes in half precision is rebuilt
     in float32 first, with the same weights, and the file is compared with
     that. The report is written beside the file, as `*.tflite.json`.
 
     Args:
         model: A built `keras.Model` with one input and one output, in the
-            `channels_last` format.
+            `channels_last` format, a detector, or a `DetectionEndpoint`.
         path: The file to write, `*.tflite`. It appears complete or not at
             all: the export is written, reloaded and compared under a
             temporary name beside it.
         samples: Array of shape `(count, *input_shape)` on which the two are
             compared, in the range of values that the model expects; `None`
-            for generated ones. Real images prove more.
-        labels: List of strings, the names of the outputs, which are written
+            for generated ones. Real images prove more, and a detector needs
+            some in which it finds something.
+        labels: List of strings, the names of the classes, which are written
             into the file, and beside it, one per line, for `model.tflite` to
             `model.labels.txt`; `None` for those of `preprocessing`.
         preprocessing: `Preprocessing`: what pictures go through before the
@@ -73,8 +73,9 @@ def export_tflite(
             passes, times the largest output if that is more than 1; for
             `"dynamic"` and `"int8"` the mean absolute difference, as a share
             of how much the outputs vary (their mean absolute difference from
-            their mean over the samples). By default 1e-5, for `"float16"`
-            5e-3, and 0.3 for these two.
+            their mean over the samples). By default 1e-5, for a detector
+            1e-4 (see `DetectionReport`), for `"float16"` 5e-3, and 0.3 for
+            these two.
         overwrite: Whether earlier files may be replaced.
         batch_size: Positive integer, or `None` for any. ECA networks are as
             fast with any; layers such as Flatten then need three more
@@ -84,7 +85,8 @@ def export_tflite(
         quantize: `"none"` for float32; `"float16"` for weights of half the
             size; `"dynamic"` for weights of a quarter, in 8 bits, with the
             ranges of everything else found as the file runs; `"int8"` for
-            integers throughout, with ranges from `representative`.
+            integers throughout, with ranges from `representative`. Detectors
+            take the first two.
         representative: Array of shape `(count, *input_shape)`, images like
             those that the file will meet, 100 or more, for `"int8"`; `None`
             for the samples.
@@ -94,10 +96,11 @@ def export_tflite(
         output_type: As `input_type`, of the output.
         least_agreement: Share of the samples for which the largest output of
             a `"dynamic"` or `"int8"` file must have the same index; 0 for a
-            model whose outputs are not classes.
+            model whose outputs are not classes. For a detector, the share of
+            detections that a `"float16"` file must have.
         allow_constant: Whether a model may pass whose outputs hardly vary
-            over the samples, as a freshly initialised one's: then the
-            comparison proves nothing.
+            over the samples, as a freshly initialised one's, or a detector
+            that finds nothing in them: then the comparison proves nothing.
 
     Returns:
         A `Report`; print it to read it.
@@ -111,23 +114,24 @@ def export_tflite(
         ImportError: if LiteRT is not installed.
     """
     interpreter = _litert()
-    image = checks.model_input(model)
+    endpoint = endpoint_of(model)
     quantization.check(quantize, representative, input_type, output_type)
     quantization.check_least_agreement(least_agreement)
+    endpoint.check_quantization(quantize)
     kind = quantization.KINDS[quantize]
-    tolerance = kind.tolerance if tolerance is None else tolerance
+    if tolerance is None:
+        tolerance = max(kind.tolerance, endpoint.tolerance)
     checks.check_tolerance(tolerance)
-    labels = metadata.check(preprocessing, labels, model)
-    checks.check_labels(labels, model)
+    metadata = endpoint.metadata(labels, preprocessing)
     checks.check_suffix(path, ".tflite")
     checks.check_batch_size(batch_size)
-    checks.check_data_format(model, "TFLite")
-    shape = _sample_shape(image.shape[1:], input_shape)
-    samples = sampling.resolve(samples, model, shape, kind.samples)
+    checks.check_data_format(endpoint.model, "TFLite")
+    shape = _sample_shape(endpoint.image_shape, input_shape)
+    samples = endpoint.samples(samples, shape, kind.samples)
     images, image_notes = quantization.calibration(
-        quantize, representative, model, samples
+        quantize, representative, endpoint.model, samples[INPUT_NAME]
     )
-    model, samples, notes = precision.lowered(model, samples)
+    endpoint, samples, notes = precision.lowered(endpoint, samples)
 
     def configure(converter):
         quantization.configure(
@@ -135,36 +139,37 @@ def export_tflite(
         )
 
     with staged_files(
-        path, *checks.companions(path, labels), overwrite=overwrite
+        path, *checks.companions(path, metadata.labels), overwrite=overwrite
     ) as (file, report_file, *label_files):
-        checks.write_labels(label_files, labels)
-        content = _convert(
-            model, f"{file}.saved_model", (batch_size, *shape), configure
-        )
+        checks.write_labels(label_files, metadata.labels)
+        specs = endpoint.specs(batch_size, shape)
+        content = _convert(endpoint, f"{file}.saved_model", specs, configure)
         if quantize == "int8":
             content, widened = scales.widen(content)
             notes += scales.notes(widened)
+        if quantize == "float16":
+            content, restored = epsilons.restore(content)
+            notes += epsilons.notes(restored)
         with open(file, "wb") as stream:
             stream.write(content)
-        metadata.append(file, preprocessing, labels)
+        metadata.append(file)
         run = _runner(interpreter, file)
-        report = compare(
-            keras_outputs(model, samples),
-            runtime_outputs(
-                run, samples, batch_size or min(len(samples), MAX_BATCH)
-            ),
+        together = min(count_of(samples), endpoint.max_batch)
+        report = endpoint.compare(
+            keras_outputs(endpoint, samples),
+            runtime_outputs(run, samples, batch_size or together),
+            kind=kind,
             allow_constant=allow_constant,
             path=os.path.abspath(path),
             format=f"TFLite file ({kind.weights})",
             size=os.path.getsize(file),
             tolerance=tolerance,
-            integer=kind.integer,
-            least_agreement=least_agreement if kind.integer else 0.0,
+            least_agreement=least_agreement,
             seconds=latency(run, samples, batch_size or 1),
             batch_size=batch_size or 1,
             ops=_operations(content),
             notes=notes + image_notes,
-            preprocessing=metadata.fields(preprocessing),
+            preprocessing=metadata.preprocessing,
         )
         report.write(report_file)
     return report
@@ -193,13 +198,19 @@ def _runner(interpreter, file):
             f"LiteRT cannot run the TFLite file, which was not kept: {error}",
             None,
         ) from error
-    given = run.get_input_details()[INPUT_NAME]
-    answered = run.get_output_details()[OUTPUT_NAME]
+    given, answered = run.get_input_details(), run.get_output_details()
 
     def answer(batch):
-        batch = quantization.to_file(batch, given)
-        outputs = run(**{INPUT_NAME: batch})[OUTPUT_NAME]
-        return quantization.from_file(outputs, answered)
+        outputs = run(
+            **{
+                name: quantization.to_file(values, given[name])
+                for name, values in batch.items()
+            }
+        )
+        return {
+            name: quantization.from_file(values, answered[name])
+            for name, values in outputs.items()
+        }
 
     return answer
 
@@ -225,17 +236,17 @@ def _sample_shape(shape, input_shape):
     return tuple(input_shape)
 
 
-def _convert(model, folder, shape, configure):
+def _convert(endpoint, folder, specs, configure):
     """Returns the content of the TFLite file.
 
     Args:
-        model: The model.
+        endpoint: The `Endpoint`.
         folder: Path of a SavedModel to write on the way.
-        shape: Shape of the input with the batch, `None` for any.
+        specs: What the file takes, as `endpoint.specs` has it.
         configure: Function that sets the converter up.
     """
     # Not from_concrete_functions: over a Keras model it wrote NaN weights.
-    write(model, folder, shape)
+    write(endpoint, folder, specs)
     with quiet():
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         configure(converter)

@@ -1,0 +1,247 @@
+"""What a file of a detector takes and answers."""
+
+import numpy as np
+
+from eca_keras.applications.preprocessing import IMAGENET_MEAN
+from eca_keras.applications.preprocessing import IMAGENET_STD
+from eca_keras.applications.preprocessing import preprocess_input
+from eca_keras.errors import InputError
+from eca_keras.export import checks
+from eca_keras.export import detection_report
+from eca_keras.export import samples as sampling
+from eca_keras.export.backend import tf
+from eca_keras.export.endpoints import INPUT_NAME
+from eca_keras.export.endpoints import Endpoint
+from eca_keras.export.metadata import Metadata
+
+SIZES = "sizes"
+
+PIXELS = (None, "uint8", "float32")
+
+# What the preprocessing of a detector is called as a file.
+FILE = "detection.json"
+
+
+class DetectionEndpoint(Endpoint):
+    """A detector as a file has it: from images to detections.
+
+    `export_saved_model`, `export_tflite` and `export_onnx` take one, or a
+    detector alone for one with the defaults. The whole detector is in the
+    file: the decoding of the boxes, the non-maximum suppression, the masks.
+
+    The file takes `images`, `(batch, height, width, channels)` of the
+    detector's `input_shape`, pictures that keep their ratio, padded at the
+    right and at the bottom, and answers what `predict` does, best detections
+    first: `boxes` `(batch, max_detections, 4)`, float32 corners
+    `(x1, y1, x2, y2)` in pixels of `images`, `scores` and int32 `labels`
+    `(batch, max_detections)`, int32 `count` `(batch,)`, and of a Mask R-CNN
+    `masks` `(batch, max_detections, 28, 28)`, probabilities within the box.
+    Places beyond the count hold 0, label -1.
+
+    Args:
+        detector: A `RetinaNet`, `FasterRCNN` or `MaskRCNN`.
+        sizes: Whether the file takes `sizes` as well, int32 `(batch, 2)`:
+            heights and widths of the pictures within the padding, out of
+            which detections are kept. Without, they may reach into it.
+        pixels: `None` for images as `preprocess_input` makes them, or
+            `"uint8"` or `"float32"` for pixels from 0 to 255 of this type,
+            padded with 0, which the file normalises.
+        preprocessing: `Preprocessing` or another object with the `mean` and
+            `std` that images are normalised with, as in `preprocess_input`;
+            `None` for ImageNet's.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    Example:
+
+    >>> from eca_keras.applications import ECAResNet18
+    >>> from eca_keras.applications.detection import RetinaNet
+    >>> detector = RetinaNet(
+    ...     ECAResNet18(include_top=False),
+    ...     num_classes=3,
+    ...     input_shape=(64, 96, 3),
+    ...     filters=32,
+    ... )
+    >>> endpoint = DetectionEndpoint(detector, sizes=True, pixels="uint8")
+    >>> {name: spec.dtype.name for name, spec in endpoint.specs().items()}
+    {'images': 'uint8', 'sizes': 'int32'}
+    """
+
+    tolerance = 1e-4
+
+    # Feature maps of large images are hundreds of megabytes.
+    max_batch = 2
+
+    def __init__(
+        self, detector, *, sizes=False, pixels=None, preprocessing=None
+    ):
+        from eca_keras.applications.detection.detector import Detector
+
+        if not isinstance(detector, Detector):
+            raise InputError(
+                "`detector` must be a RetinaNet, FasterRCNN or MaskRCNN. "
+                f"Received: detector={detector!r}"
+            )
+        if pixels not in PIXELS:
+            raise InputError(
+                "`pixels` must be None, 'uint8' or 'float32'. "
+                f"Received: pixels={pixels!r}"
+            )
+        if preprocessing is not None and preprocessing.mean is None:
+            raise InputError(
+                "`preprocessing` must have a mean and a standard deviation: "
+                "a detector takes normalised images. Received: "
+                f"preprocessing={preprocessing!r}"
+            )
+        super().__init__(detector)
+        self.sizes = sizes
+        self.pixels = pixels
+        self.preprocessing = preprocessing
+        if pixels is not None and self.image_shape[-1] != 3:
+            raise InputError(
+                "`pixels` must be None for a detector of images that have "
+                "not 3 channels: these are normalised in a way of their own. "
+                f"Received: pixels={pixels!r}, images of {self.image_shape}"
+            )
+
+    def __call__(self, images, sizes=None):
+        if self.pixels is not None:
+            images = preprocess_input(
+                images, "channels_last", preprocessing=self.preprocessing
+            )
+        return self.model.detect(self.model(images, training=False), sizes)
+
+    def on(self, model):
+        return DetectionEndpoint(
+            model,
+            sizes=self.sizes,
+            pixels=self.pixels,
+            preprocessing=self.preprocessing,
+        )
+
+    def specs(self, batch_size=None, shape=None):
+        specs = super().specs(batch_size, shape)
+        if self.pixels is not None:
+            images = tf.TensorSpec(
+                specs[INPUT_NAME].shape, self.pixels, INPUT_NAME
+            )
+            specs[INPUT_NAME] = images
+        if self.sizes:
+            specs[SIZES] = tf.TensorSpec((batch_size, 2), "int32", SIZES)
+        return specs
+
+    def metadata(self, labels, preprocessing):
+        if preprocessing is not None:
+            raise InputError(
+                "`preprocessing` must be None for a detector: give it to "
+                "`DetectionEndpoint`. Received: "
+                f"preprocessing={preprocessing!r}"
+            )
+        checks.check_labels(labels, self.model.num_classes)
+        height, width, channels = self.image_shape
+        mean, std = self._moments() if self.pixels is None else (None, None)
+        fields = {
+            "class_names": labels,
+            "height": height,
+            "width": width,
+            "channels": channels,
+            "mean": mean,
+            "std": std,
+        }
+        return Metadata(labels, fields, FILE)
+
+    def _moments(self):
+        """What images are normalised with before the file."""
+        if self.image_shape[-1] != 3:
+            return None, None
+        if self.preprocessing is None:
+            return IMAGENET_MEAN, IMAGENET_STD
+        return self.preprocessing.mean, self.preprocessing.std
+
+    def check_quantization(self, quantize):
+        if quantize not in ("none", "float16"):
+            raise InputError(
+                "`quantize` must be 'none' or 'float16' for a detector: in 8 "
+                "bits boxes move by pixels, and other detections win the "
+                f"suppression. Received: quantize={quantize!r}"
+            )
+
+    def samples(self, samples, shape, count=sampling.COUNT):
+        images, sizes = samples, None
+        if isinstance(samples, dict):
+            images, sizes = samples.get(INPUT_NAME), samples.get(SIZES)
+        if images is None and self.pixels is not None:
+            images = sampling.pictures(count, shape)
+        if images is None:
+            images = sampling.generate(self.model, shape, count)
+        dtype = self.specs()[INPUT_NAME].dtype.as_numpy_dtype
+        images = sampling.checked(images, shape, dtype)
+        if not self.sizes:
+            _check_no_sizes(sizes)
+            return {INPUT_NAME: images}
+        if sizes is None:
+            sizes = np.tile(shape[:2], (len(images), 1))
+        return {INPUT_NAME: images, SIZES: _checked_sizes(sizes, images)}
+
+    def change(self, before, after):
+        limits = detection_report.Limits.of(self.tolerance, self._side)
+        threshold = self.model.score_threshold
+        pairs = detection_report.Pairs(before, after, limits, threshold)
+        return (
+            f"moves boxes by up to {pairs.box_difference:.1e} px and changes "
+            f"scores by up to {pairs.score_difference:.1e}; of "
+            f"{pairs.total} detections {pairs.total - pairs.paired} go and "
+            f"{pairs.found - pairs.paired} come"
+        )
+
+    @property
+    def _side(self):
+        """The longer side of the images, in pixels."""
+        return max(self.image_shape[:2])
+
+    def compare(
+        self,
+        expected,
+        actual,
+        *,
+        kind,
+        allow_constant,
+        least_agreement=1.0,
+        **fields,
+    ):
+        exact = kind.weights == "float32"
+        return detection_report.compare(
+            expected,
+            actual,
+            threshold=self.model.score_threshold,
+            side=self._side,
+            least_agreement=1.0 if exact else least_agreement,
+            allow_constant=allow_constant,
+            **fields,
+        )
+
+
+def _check_no_sizes(sizes):
+    if sizes is not None:
+        raise InputError(
+            "`samples` must be images alone for a file that takes no sizes: "
+            "`DetectionEndpoint(detector, sizes=True)` does. Received: "
+            "samples with sizes"
+        )
+
+
+def _checked_sizes(sizes, images):
+    """Returns heights and widths for images as int32."""
+    sizes = np.asarray(sizes)
+    count, *limits = images.shape[:3]
+    whole = sizes.shape == (count, 2) and np.array_equal(
+        sizes, np.round(sizes).clip(1, limits)
+    )
+    if not whole:
+        raise InputError(
+            "`samples` must have `sizes` of shape (count, 2), whole numbers "
+            f"from 1 to {limits} for each of the {count} images. Received: "
+            f"sizes of shape {sizes.shape}"
+        )
+    return sizes.astype("int32")

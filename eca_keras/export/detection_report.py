@@ -1,0 +1,343 @@
+"""Detections of an exported file beside those of the Keras detector."""
+
+import dataclasses
+
+import numpy as np
+
+from eca_keras.export.compare import CLEAR_VARIATION
+from eca_keras.export.report import ExportMismatch
+from eca_keras.export.report import Report
+
+# Detections of one class that overlap at least so much can be the same one.
+OVERLAP = 0.5
+
+# Masks are read at the box, whose differences they amplify.
+MASK_FACTOR = 10
+
+FIELDS = ("boxes", "scores", "labels", "masks")
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """By how much detections may differ and be the same.
+
+    Attributes:
+        boxes: In pixels of the image, for each corner.
+        scores: Of the scores.
+        masks: Of the probabilities in a mask.
+    """
+
+    boxes: float
+    scores: float
+    masks: float
+
+    @classmethod
+    def of(cls, tolerance, side):
+        """Limits that follow from a tolerance.
+
+        Args:
+            tolerance: Positive number, that of scores.
+            side: Longer side of the images in pixels.
+        """
+        return cls(tolerance * side, tolerance, MASK_FACTOR * tolerance)
+
+
+class Pairs:
+    """Detections of two answers to the same images, side by side.
+
+    Detections of one class are paired, those that are most alike first. In
+    which order they come does not matter: those with nearly the same score
+    may swap.
+
+    Args:
+        expected, actual: Dictionaries of arrays as a detector's `predict`
+            returns them.
+        limits: `Limits` within which a pair is the same detection.
+        threshold: Detections have a higher score.
+
+    Attributes:
+        total: Number of detections in `expected`.
+        found: Number of detections in `actual`.
+        paired: Number of pairs.
+        same: Number of pairs within the limits.
+        alone: Number of detections of either side that are in no such pair,
+            but for those whose score is so close to the threshold, or to that
+            of the last detection where all places are taken, that it says
+            why.
+        box_difference, score_difference, mask_difference: Largest ones of
+            the pairs, also of those outside the limits; 0 without any.
+    """
+
+    def __init__(self, expected, actual, limits, threshold):
+        self.limits = limits
+        self.total = int(expected["count"].sum())
+        self.found = int(actual["count"].sum())
+        self.paired = self.same = self.alone = 0
+        self.box_difference = self.score_difference = 0.0
+        self.mask_difference = 0.0
+        places = expected["scores"].shape[1]
+        for i in range(len(expected["count"])):
+            a, b = _of_image(expected, i), _of_image(actual, i)
+            rows, columns = self._compare(a, b)
+            for one, other, used in ((a, b, rows), (b, a, columns)):
+                edge = _edge(other, places, threshold) + self.limits.scores
+                lone = np.delete(one["scores"], used)
+                self.alone += int((~(lone <= edge)).sum())
+
+    @property
+    def agreement(self):
+        """Share of the detections that both sides have; 1 without any."""
+        paired = 2 * self.same
+        return paired / (paired + self.alone) if paired + self.alone else 1.0
+
+    def _compare(self, a, b):
+        """Compares two answers to an image.
+
+        Returns:
+            Indices of the detections of either that the other has as well.
+        """
+        rows, columns = _pair(a, b, self.limits)
+        self.paired += len(rows)
+        boxes, scores, masks = (
+            _apart(a[name][rows], b[name][columns])
+            for name in ("boxes", "scores", "masks")
+        )
+        if len(rows):
+            self.box_difference = max(self.box_difference, boxes.max())
+            self.score_difference = max(self.score_difference, scores.max())
+            self.mask_difference = max(self.mask_difference, masks.max())
+        same = (
+            (boxes <= self.limits.boxes)
+            & (scores <= self.limits.scores)
+            & (masks <= self.limits.masks)
+        )
+        self.same += int(same.sum())
+        return rows[same], columns[same]
+
+
+def _of_image(outputs, i):
+    """The detections of one image, without the places that are padding."""
+    count = outputs["count"][i]
+    image = {
+        name: outputs[name][i, :count].astype("float64")
+        for name in FIELDS
+        if name in outputs
+    }
+    return {"masks": np.zeros((count, 0)), **image}
+
+
+def _edge(image, places, threshold):
+    """The score that one more detection of an image would have to beat."""
+    full = len(image["scores"]) == places
+    return max(threshold, image["scores"].min()) if full else threshold
+
+
+def _pair(a, b, limits):
+    """Pairs the detections of two answers, the most alike first."""
+    boxes = np.abs(a["boxes"][:, None] - b["boxes"]).max(-1)
+    scores = np.abs(a["scores"][:, None] - b["scores"])
+    # A box without area, which the border has cut, overlaps with nothing.
+    near = _overlaps(a["boxes"], b["boxes"]) >= OVERLAP
+    near |= boxes <= limits.boxes
+    near &= a["labels"][:, None] == b["labels"]
+    candidates = np.argwhere(near)
+    apart = boxes / limits.boxes + scores / limits.scores
+    order = np.argsort(apart[near], kind="stable")
+    rows, columns = [], []
+    for row, column in candidates[order]:
+        if row not in rows and column not in columns:
+            rows.append(row)
+            columns.append(column)
+    return np.array(rows, int), np.array(columns, int)
+
+
+def _overlaps(a, b):
+    """Intersection over union of boxes `(n, 4)` and `(m, 4)`."""
+    from eca_keras.applications.detection.boxes import pairwise_iou
+
+    return pairwise_iou(a, b).numpy()
+
+
+def _apart(a, b):
+    """Largest difference of each row."""
+    if not a.size:
+        return np.zeros(len(a))
+    return np.abs(a - b).reshape(len(a), -1).max(-1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DetectionReport(Report):
+    """A file beside a Keras detector.
+
+    A detection is the same on both sides if its label is, and its corners
+    differ by at most `tolerance` times the longer side of the images in
+    pixels, its score by the tolerance, and the probabilities in its mask by
+    ten times the tolerance. A detection that only one side has counts against
+    the file unless its score is that close to the least one that a detection
+    needs.
+
+    Attributes:
+        detections: Number that the Keras detector finds in the samples.
+        found: Number that the file finds.
+        agreement: Share of the detections that are the same; from 0 to 1.
+        least_agreement: What the agreement must be.
+        box_difference: Largest difference of a corner, in pixels. This and
+            the next two are of detections of one label that overlap at least
+            by half, the most alike together.
+        score_difference: Largest difference of a score.
+        mask_difference: Largest difference in a mask; `None` without masks.
+        allowed_pixels: Difference of a corner that passes.
+        distinct: Whether the detector answers some images otherwise than
+            others.
+        finite: Whether the detector's own outputs are finite.
+    """
+
+    detections: int
+    found: int
+    agreement: float
+    least_agreement: float
+    box_difference: float
+    score_difference: float
+    mask_difference: float | None
+    allowed_pixels: float
+    distinct: bool
+    finite: bool
+
+    @property
+    def passed(self):
+        return self.finite and self.agreement >= self.least_agreement
+
+    @property
+    def varies(self):
+        """Whether there is something to find, and not in all images alike."""
+        return self.detections > 0 and self.distinct
+
+    def measures(self):
+        needed = f"needed {100 * self.least_agreement:.0f} %"
+        rows = [
+            ("detections", f"{self.detections}, in the file {self.found}"),
+            ("agreement", f"{100 * self.agreement:.1f} % ({needed})"),
+            (
+                "boxes differ by",
+                f"{self.box_difference:.1e} px "
+                f"(allowed {self.allowed_pixels:.1e})",
+            ),
+            (
+                "scores differ by",
+                f"{self.score_difference:.1e} (allowed {self.tolerance:.1e})",
+            ),
+        ]
+        if self.mask_difference is not None:
+            allowed = MASK_FACTOR * self.tolerance
+            text = f"{self.mask_difference:.1e} (allowed {allowed:.1e})"
+            rows.append(("masks differ by", text))
+        return rows
+
+    def complaint(self):
+        if not self.finite:
+            return self.not_finite()
+        return (
+            f"The {self.format} answers other detections than the Keras "
+            f"detector: {self.agreement:.1%} of them agree (needed "
+            f"{self.least_agreement:.0%}), so that it was not kept"
+        )
+
+    def emptiness(self):
+        reason = "the same detections in all of them"
+        if not self.detections:
+            reason = "no detections"
+        return (
+            "`samples` must be two images or more in which the detector finds "
+            "something, or the comparison would prove nothing: pass some, "
+            "train the detector, or say `allow_constant=True`. Received: "
+            f"{self.samples} samples with {reason}"
+        )
+
+
+def compare(
+    expected,
+    actual,
+    *,
+    threshold,
+    side,
+    tolerance,
+    allow_constant=False,
+    **fields,
+):
+    """Compares detections and returns the report.
+
+    Args:
+        expected: Dictionary of arrays, the Keras detector's answer.
+        actual: The same of the file.
+        threshold: Detections have a higher score.
+        side: Longer side of the images in pixels.
+        tolerance: See `DetectionReport`.
+        allow_constant: Whether the samples may be such that the comparison
+            proves nothing.
+        **fields: The other fields of the `DetectionReport`.
+
+    Raises:
+        ExportMismatch: if the detections are others, or the detector's
+            outputs are not finite.
+        ValueError: if the comparison proves nothing.
+    """
+    _check_layout(expected, actual, fields["format"])
+    limits = Limits.of(tolerance, side)
+    pairs = Pairs(expected, actual, limits, threshold)
+    report = DetectionReport(
+        samples=len(expected["count"]),
+        tolerance=tolerance,
+        detections=pairs.total,
+        found=pairs.found,
+        agreement=pairs.agreement,
+        box_difference=float(pairs.box_difference),
+        score_difference=float(pairs.score_difference),
+        mask_difference=(
+            float(pairs.mask_difference) if "masks" in expected else None
+        ),
+        allowed_pixels=limits.boxes,
+        distinct=_distinct(expected, limits, threshold),
+        finite=all(np.isfinite(values).all() for values in expected.values()),
+        **fields,
+    )
+    report.check(allow_constant)
+    return report
+
+
+def _check_layout(expected, actual, format):
+    """Checks what can be said without looking at single detections."""
+    shapes, others = (
+        {name: values.shape for name, values in sorted(outputs.items())}
+        for outputs in (expected, actual)
+    )
+    if shapes != others:
+        raise ExportMismatch(
+            f"The {format} answers the shapes {others} where the Keras "
+            f"detector answers {shapes}, and was not kept.",
+            None,
+        )
+    taken = np.arange(actual["labels"].shape[1]) < actual["count"][:, None]
+    if (taken != (actual["labels"] >= 0)).any():
+        raise ExportMismatch(
+            f"The {format} has labels in other places than its counts say, "
+            "and was not kept.",
+            None,
+        )
+
+
+def _distinct(outputs, limits, threshold):
+    """Whether some images are clearly answered otherwise than the first."""
+    wide = Limits(
+        **{
+            name: CLEAR_VARIATION * limit
+            for name, limit in dataclasses.asdict(limits).items()
+        }
+    )
+
+    def only(i):
+        return {name: values[i : i + 1] for name, values in outputs.items()}
+
+    return any(
+        Pairs(only(0), only(i), wide, threshold).agreement < 1
+        for i in range(1, len(outputs["count"]))
+    )
