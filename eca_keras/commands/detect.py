@@ -119,7 +119,7 @@ class DetectPredict:
             except InputError as error:  # the other images get their answer
                 problems.append(str(error))
                 continue
-            print(_described(path, found, names), flush=True)
+            print(describe(path, found, names), flush=True)
             if self.pictures:
                 picture = self.pictures / f"{path.stem}.png"
                 write_picture(picture, image, found, names)
@@ -127,7 +127,14 @@ class DetectPredict:
             raise InputError("; ".join(problems))
 
 
-def _described(path, found, names):
+def describe(path, found, names):
+    """Says what was found in an image, a line each.
+
+    Args:
+        path: The image.
+        found: List of `Found`.
+        names: Names of the classes.
+    """
     if not found:
         return f"{path}: nothing found"
     lines = [

@@ -51,15 +51,23 @@ def make_backbone(config):
         kernel_size = published.kernel_sizes(config.detector, config.backbone)
     weights = config.backbone_weights
     of_keras = weights is not None and _is_model(weights)
-    network = build_network(
-        config.backbone,
-        config.attention,
-        kernel_size,
-        include_top=False,
-        input_shape=(None, None, 3),
-        weights=None if of_keras else weights,
-        **({} if config.alpha == 1 else {"alpha": config.alpha}),
-    )
+    try:
+        network = build_network(
+            config.backbone,
+            config.attention,
+            kernel_size,
+            include_top=False,
+            input_shape=(None, None, 3),
+            weights=None if of_keras else weights,
+            **({} if config.alpha == 1 else {"alpha": config.alpha}),
+        )
+    except OSError as error:
+        if weights is None or not pathlib.Path(weights).is_file():
+            raise
+        raise InputError(  # the readers do not say which file it is
+            f"`backbone_weights` must be a readable file of weights. {weights}"
+            f" is not: {error}"
+        ) from error
     if of_keras:
         copy_weights(pathlib.Path(weights), network)
     return network

@@ -1,0 +1,114 @@
+"""Trains and evaluates a Mask R-CNN on one device, two replicas or two hosts.
+
+Run by test_detect_replicas.py in processes of its own: `detect_equality.py
+FOLDER DATA NAME [--replicas 2]`, with TF_CONFIG for several hosts. Of each host it
+writes NAME-HOST.npz with all variables after two steps, and NAME-HOST.json with
+the detections and figures of an evaluation with fillings.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+parser = argparse.ArgumentParser()
+parser.add_argument("folder", type=pathlib.Path)
+parser.add_argument("data")
+parser.add_argument("name")
+parser.add_argument("--replicas", type=int, default=1)
+options = parser.parse_args()
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * options.replicas,
+)
+
+from detect_runs import quick  # noqa: E402
+from detection_cases import randomize  # noqa: E402
+
+from eca_keras.training.detection.batches import evaluation_feed  # noqa: E402
+from eca_keras.training.detection.batches import training_batches  # noqa: E402
+from eca_keras.training.detection.evaluation import DetectionEvaluator  # noqa: E402
+from eca_keras.training.detection.setup import DetectionSetup  # noqa: E402
+from eca_keras.training.strategy import Cluster  # noqa: E402
+from eca_keras.training.trainer import Trainer  # noqa: E402
+
+BATCH = 4
+
+
+def settings():
+    """All anchors and proposals are drawn: two replicas draw others."""
+    return quick(
+        options.data,
+        options.folder,
+        batch_size=BATCH,
+        detector="MaskRCNN",
+        optimizer="sgd",
+        learning_rate=1e-3,
+        warmup_steps=0,
+        clip_norm=1.0,  # shorter than the gradients are
+        anchor_samples=100_000,
+        proposal_samples=1_000,
+    )
+
+
+def images_of(job):
+    """Half a batch, which every replica gets: it divides by its own boxes."""
+    config = job.config
+    dataset = training_batches(
+        job.source.train,
+        batch_size=BATCH // 2,
+        input_shape=config.input_shape,
+        seed=0,
+        flip=True,
+        places=3,
+        masks=True,
+        last_step=1,
+    )
+    return next(iter(dataset))
+
+
+def main():
+    name = "mirrored" if options.replicas > 1 else "auto"
+    with Cluster(name, timeout=300) as cluster:
+        job = DetectionSetup.of(settings(), cluster)
+        randomize(job.task.model)
+        trainer = Trainer(
+            cluster, job.task, job.optimizer, BATCH, clip_norm=job.clip_norm
+        )
+        replicas = cluster.strategy.num_replicas_in_sync
+        batch = tf.nest.map_structure(
+            lambda x: tf.concat([x] * (2 // replicas), 0), images_of(job)
+        )
+        for _ in range(2):
+            trainer.train(batch)
+        trained = trainer.means()
+        arrays = {str(i): v.numpy() for i, v in enumerate(trainer.variables)}
+        np.savez(
+            options.folder / f"{options.name}-{cluster.index}.npz",
+            **arrays,
+            trained=list(trained.values()),
+            replicas=replicas,
+        )
+        split = job.source.validation
+        # Four images and two fillings.
+        feed = evaluation_feed(
+            cluster.strategy,
+            split,
+            batch_size=6,
+            input_shape=job.config.input_shape,
+        )
+        evaluator = DetectionEvaluator(cluster, job.task)
+        found, image_ids = evaluator.find(split, feed.batches())
+        figures = evaluator.judge(split, found, image_ids)
+        result = {"found": found, "ids": image_ids, "figures": figures}
+        path = options.folder / f"{options.name}-{cluster.index}.json"
+        path.write_text(json.dumps(result))
+        cluster.share(None)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    main()

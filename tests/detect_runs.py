@@ -1,0 +1,62 @@
+"""Short runs of detectors on a few small files, for tests."""
+
+import dataclasses
+import pathlib
+
+from coco_files import write_part
+from detection_cases import randomize
+
+from eca_keras.training.detection import DetectConfig
+from eca_keras.training.detection.setup import DetectionSetup
+from eca_keras.training.output import write_json
+from eca_keras.training.strategy import Cluster
+
+# As few layers and steps as there can be.
+QUICK = {
+    "epochs": 2,
+    "batch_size": 2,
+    "height": 64,
+    "width": 96,
+    "filters": 8,
+    "units": 8,
+    "anchor_size": 16,
+    "anchor_samples": 16,
+    "proposal_samples": 16,
+    "train_proposals": 20,
+    "proposals": 10,
+    "warmup_steps": 1,
+    "keep_empty": True,
+}
+
+
+def coco_folder(root):
+    """Writes four images to learn from and the same for validation."""
+    for part in ("train2017", "val2017"):
+        write_part(root, part=part)
+    return f"coco:{root}"
+
+
+def quick(data, output, **changes):
+    """Settings of a run of two steps per epoch on `coco_folder`'s files."""
+    values = {**QUICK, "data": data, "output": str(output), **changes}
+    return DetectConfig(**values)
+
+
+def untrained_run(config):
+    """Writes what a run leaves to be used, with weights at random.
+
+    Returns:
+        Path of the folder.
+    """
+    with Cluster("one-device") as cluster:
+        job = DetectionSetup.of(config, cluster)
+    randomize(job.task.model)
+    for weight in job.task.model.weights:  # so that some scores are high
+        if "box_logits" in weight.path:
+            weight.assign(30 * weight)
+    folder = pathlib.Path(config.output)
+    folder.mkdir()
+    job.task.model.save(folder / "model.keras")
+    job.save_settings(folder)
+    write_json(folder / "config.json", dataclasses.asdict(config))
+    return folder

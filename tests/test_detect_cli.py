@@ -1,0 +1,165 @@
+"""`eca-keras detect`, in this process: output, files and exit codes."""
+
+import json
+import re
+
+import pytest
+from detect_runs import coco_folder
+from detect_runs import quick
+from detect_runs import untrained_run
+from pictures import photo
+from PIL import Image
+from test_cli import refused
+
+from eca_keras import cli
+from eca_keras.commands import Detect
+from eca_keras.commands.detect import describe
+from eca_keras.commands.detect_train import DetectTrain
+from eca_keras.training.detection import DETECT_RECIPES
+from eca_keras.training.detection.average_precision import average_precision
+from eca_keras.training.detection.data import load_detection_source
+
+pytest.importorskip("pycocotools")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return coco_folder(tmp_path_factory.mktemp("coco"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, data):
+    """A Mask R-CNN that finds something, if nothing right."""
+    output = tmp_path_factory.mktemp("runs") / "run"
+    return untrained_run(quick(data, output, detector="MaskRCNN"))
+
+
+def test_evaluate(run, data, capsys, tmp_path):
+    figures, results = tmp_path / "figures.json", tmp_path / "found.json"
+    arguments = ["--model", str(run), "--output", str(figures)]
+    arguments += ["--results", str(results), "--batch-size", "3"]
+    assert cli.main(["detect", "evaluate", *arguments]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads(figures.read_text())
+    assert (printed["data"], printed["images"]) == (data, 4)
+    found = json.loads(results.read_text())
+    assert len(found) > 4
+    split = load_detection_source(data, masks=True).validation
+    again = average_precision(split.truth(), found, [10, 20, 30, 40], True)
+    assert again == {name: printed[name] for name in again}
+
+
+def test_predict(run, capsys, tmp_path):
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    Image.fromarray(photo(90, 50, seed=0)).save(good)
+    bad.write_text("no image")
+    arguments = ["detect", "predict", str(bad), str(good), "--threshold", "0.1"]
+    arguments += ["--model", str(run), "--pictures", str(tmp_path / "new")]
+    assert cli.main(arguments) == 2
+    said = capsys.readouterr()
+    assert f"{bad} is not a readable image" in said.err
+    lines = said.out.splitlines()
+    assert lines
+    for line in lines:
+        assert re.fullmatch(
+            rf"{good}: class \d+ [\d.]+% at [\d.]+, [\d.]+, [\d.]+, [\d.]+",
+            line,
+        )
+    with Image.open(tmp_path / "new" / "good.png") as picture:
+        assert picture.size == (350, 630)
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["good.png"]
+    assert describe(good, [], ()) == f"{good}: nothing found"
+
+
+def test_recipe_file_and_overrides(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"recipe": "1x", "epochs": 24, "filters": 32}))
+    arguments = ["detect", "train", "--config", str(path)]
+    arguments += ["--filters", "16", "--decay-epochs", "16", "22"]
+    command = cli.parse(arguments)
+    assert isinstance(command, Detect)
+    assert isinstance(command.action, DetectTrain)
+    assert (command.action.epochs, command.action.filters) == (24, 16)
+    assert list(command.action.decay_epochs) == [16, 22]
+    assert command.action.learning_rate is None
+    assert command.action.width == DETECT_RECIPES["1x"].width
+    plain = cli.parse(["detect", "train"]).action
+    assert plain.data == DETECT_RECIPES["shapes"].data
+
+
+def test_dry_run(data, capsys, tmp_path):
+    output = tmp_path / "run"
+    arguments = ["detect", "train", "--dry-run", "--output", str(output)]
+    arguments += ["--data", data, "--batch-size", "3", "--warmup-steps", "0"]
+    assert cli.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"(?m)^steps +10$", said)
+    assert re.search(r"(?m)^images \(train, validation\) +3, 4$", said)
+    assert re.search(r"(?m)^memory per replica, estimated +0\.\d", said)
+    assert not output.exists()
+
+
+BAD = {
+    "nothing": ([], "subcommand"),
+    "action": (["trian"], "trian"),
+    "option": (["train", "--epcohs", "3"], "--epcohs"),
+    "recipe": (["train", "--recipe", "2x"], "`recipe` must be one of shapes"),
+    "detector": (["train", "--detector", "YOLO"], "`detector` must be one of"),
+    "data": (["train", "--data", "coco"], "coco"),
+    "no folder": (["train", "--data", "coco:/no/such"], "/no/such"),
+    "no weights": (
+        ["train", "--backbone", "ECAResNet18"]
+        + ["--backbone-weights", "/no/such.weights.h5"],
+        "/no/such.weights.h5",
+    ),
+    "no run of weights": (
+        ["train", "--backbone", "ECAResNet18"]
+        + ["--backbone-weights", "/no/such.keras"],
+        "an existing file. Received: /no/such.keras",
+    ),
+    "random and frozen": (
+        ["train", "--frozen-stages", "1"],
+        "`frozen_stages` must be 0 without `backbone_weights`",
+    ),
+    "no TPU": (["train", "--strategy", "tpu"], "needs a TPU that TensorFlow"),
+    "no config": (["train", "--config", "/no/such.json"], "/no/such.json"),
+    "no run": (["evaluate", "--model", "/no/run"], "no trained detector"),
+    "part": (["evaluate", "--part", "test"], "`part` must be one of"),
+    "batch": (
+        ["evaluate", "--batch-size", "0"],
+        "`batch_size` must be at least 1",
+    ),
+    "no image": (["predict"], "at least one image file"),
+    "threshold": (
+        ["predict", "a.png", "--threshold", "1.5"],
+        "`threshold` must be at least 0 and below 1",
+    ),
+    "twice": (
+        ["predict", "a/x.png", "b/x.jpg", "--pictures", "p"],
+        "`images` must differ in their names",
+    ),
+    "format": (["export", "x", "--format", "coreml"], "`format` must be one"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input(case, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments, sentence = BAD[case]
+    assert sentence in refused(["detect", *arguments], capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_pictures_in_the_place_of_a_file(run, capsys, tmp_path):
+    file = tmp_path / "pictures"
+    file.write_text("precious")
+    arguments = ["detect", "predict", "a.png", "--model", str(run)]
+    said = refused([*arguments, "--pictures", str(file)], capsys)
+    assert "`pictures` must be a folder, but there is a file at" in said
+    assert file.read_text() == "precious"
+
+
+def test_unknown_strategy_of_evaluate(run, capsys):
+    arguments = ["detect", "evaluate", "--model", str(run), "--strategy", "x"]
+    said = refused(arguments, capsys)
+    assert "`strategy` must be one of auto, one-device, mirrored" in said
