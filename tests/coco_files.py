@@ -39,6 +39,12 @@ def uncompressed(mask):
     return {"size": list(mask.shape), "counts": counts}
 
 
+def center_of(mask):
+    """Centroid of a mask, x and y, in its own pixels."""
+    y, x = np.nonzero(mask)
+    return np.array([x.mean(), y.mean()]) + 0.5
+
+
 def annotation(number, image_id, category_id, box, **others):
     """An object: the ellipse in its box, if not said otherwise."""
     return {

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from coco_files import ellipse
+from coco_files import center_of
 from coco_files import write_part
 from pictures import cut
 from pictures import photo
@@ -25,8 +25,6 @@ from eca_keras.training.data.source import UnreadableImage
 from eca_keras.training.detection import batches
 from eca_keras.training.detection import data
 from eca_keras.training.detection.objects import ObjectList
-from eca_keras.training.detection.segmentations import MASK_SIDE
-from eca_keras.training.detection.segmentations import SegmentationList
 from eca_keras.training.detection.segmentations import encoded
 
 pytest.importorskip("pycocotools")
@@ -183,66 +181,6 @@ def test_fitted_sizes(size, shape, expected):
     height, width = expected
     assert (padded[:height, :width] == 200).numpy().all()
     assert np.sum(padded, dtype="int64") == 600 * height * width
-
-
-def stored(segmentation):
-    gathered = SegmentationList()
-    gathered.add([np.ones(6)])  # another object before it
-    gathered.add(segmentation)
-    return gathered.arrays()
-
-
-def center_of(mask):
-    """Centroid of a mask, x and y, in its own pixels."""
-    y, x = np.nonzero(mask)
-    return np.array([x.mean(), y.mean()]) + 0.5
-
-
-# Some smaller than a picture of 112 pixels, some larger, at odd places.
-BOXES = [(3.3, 7.8, 14.5, 9.2), (20, 31, 230.4, 170), (0.25, 100, 60, 119.75)]
-
-
-@pytest.mark.parametrize("box", BOXES)
-def test_pictures_of_polygons_are_where_the_polygons_are(box):
-    size = (240, 300)
-    polygon = np.array(ellipse(box, points=720))
-    x, y, width, height = box
-    corners = x, y, x + width, y + height
-    picture = stored([polygon]).picture(1, corners, size)
-    assert (picture.shape, picture.dtype) == ((MASK_SIDE,) * 2, "uint8")
-    centers = (np.arange(MASK_SIDE) + 0.5) / MASK_SIDE
-    expected = (centers[:, None] - 0.5) ** 2 + (centers - 0.5) ** 2 <= 0.25
-    assert np.mean(picture == expected) > 0.985
-    # No shift: half a pixel of the picture would be 0.5.
-    np.testing.assert_allclose(center_of(picture), MASK_SIDE / 2, atol=0.15)
-    # A part of the object alone.
-    half = stored([polygon]).picture(1, (x, y, x + width / 2, y + height), size)
-    assert np.mean(half[:, ::2] == picture[:, : MASK_SIDE // 2]) > 0.97
-
-
-@pytest.mark.parametrize("box", BOXES)
-def test_pictures_of_run_lengths(box):
-    size = (240, 300)
-    x, y, width, height = box
-    rows, columns = np.mgrid[: size[0], : size[1]] + 0.5
-    down, across = (rows - y) / height, (columns - x) / width
-    mask = (down - 0.5) ** 2 + (across - 0.5) ** 2 <= 0.25
-    corners = np.array([x, y, x + width, y + height], "float32")
-    picture = stored(encoded(mask)).picture(1, corners, size)
-    for row, column in np.random.default_rng(0).integers(0, 112, (200, 2)):
-        place = y + (row + 0.5) / 112 * height, x + (column + 0.5) / 112 * width
-        assert picture[row, column] == mask[int(place[0]), int(place[1])]
-    np.testing.assert_allclose(center_of(picture), MASK_SIDE / 2, atol=1.5)
-
-
-def test_outlines_far_outside_of_their_box():
-    """A box too small for its polygon: drawn whole, then cut out."""
-    polygon = np.array([0.0, 0, 300, 0, 300, 240, 0, 240])
-    for box in ((150, 100, 150.001, 100.001), (10, 10, 12, 12)):
-        assert stored([polygon]).picture(1, box, (240, 300)).all()
-    outside = np.array([100.0, 100, 200, 100, 200, 200])
-    picture = stored([outside]).picture(1, (3, 3, 4, 4), (240, 300))
-    assert not picture.any()
 
 
 def test_masks_come_back_to_where_they_were(source, whole):

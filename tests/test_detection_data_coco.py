@@ -14,7 +14,6 @@ from coco_files import SIZES
 from coco_files import annotation
 from coco_files import content_of
 from coco_files import good_annotations
-from coco_files import uncompressed
 from coco_files import write_json
 from coco_files import write_part
 from pictures import photo
@@ -23,7 +22,6 @@ from PIL import ImageOps
 
 from eca_keras.errors import InputError
 from eca_keras.training.data.source import UnreadableImage
-from eca_keras.training.detection import run_lengths
 from eca_keras.training.detection.data import load_detection_source
 
 pycocotools = pytest.importorskip("pycocotools")
@@ -433,23 +431,3 @@ def test_an_image_of_another_size(root):
     assert info.value.reason == (
         "it is 51 wide and 50 high, in the annotations 50 wide and 50 high"
     )
-
-
-def test_compressed_run_lengths():
-    """Against pycocotools, with lengths of one to four characters."""
-    from pycocotools import mask as coco_masks
-
-    rng = np.random.default_rng(0)
-    for size in ((1, 1), (7, 5), (50, 60), (900, 1100)):
-        for share in (0.001, 0.3, 1.0):
-            mask = (rng.random(size) < share).astype("uint8")
-            mask[0, 0] = 1
-            if share == 0.001:
-                mask[size[0] // 2 :, size[1] // 2 :] = 1
-            rle = coco_masks.encode(np.asfortranarray(mask))
-            runs = run_lengths.lengths(rle["counts"])
-            assert runs.tolist() == uncompressed(mask)["counts"]
-            assert run_lengths.cover(runs, size)
-            assert run_lengths.compress(runs, size) == rle["counts"]
-    for wrong in (b"", b"/", b"~", b"P", b"0P", b"PPPPPPPP1"):
-        assert run_lengths.lengths(wrong) is None
