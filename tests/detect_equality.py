@@ -1,9 +1,9 @@
 """Trains and evaluates a Mask R-CNN on one device, two replicas or two hosts.
 
 Run by test_detect_replicas.py in processes of its own: `detect_equality.py
-FOLDER DATA NAME [--replicas 2]`, with TF_CONFIG for several hosts. Of each host it
-writes NAME-HOST.npz with all variables after two steps, and NAME-HOST.json with
-the detections and figures of an evaluation with fillings.
+FOLDER DATA NAME [--replicas 2]`, with TF_CONFIG for several hosts. A host
+writes NAME-HOST.npz with all variables after two steps, and NAME-HOST.json
+with the detections and figures of an evaluation with fillings.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """`eca-keras detect`, in this process: output, files and exit codes."""
 
+import dataclasses
 import json
 import re
 
@@ -139,6 +140,10 @@ BAD = {
         "`images` must differ in their names",
     ),
     "format": (["export", "x", "--format", "coreml"], "`format` must be one"),
+    "of another format": (
+        ["export", "x", "--format", "onnx", "--quantize", "float16"],
+        "`quantize` must only be given with format='tflite'",
+    ),
 }
 
 
@@ -163,3 +168,34 @@ def test_unknown_strategy_of_evaluate(run, capsys):
     arguments = ["detect", "evaluate", "--model", str(run), "--strategy", "x"]
     said = refused(arguments, capsys)
     assert "`strategy` must be one of auto, one-device, mirrored" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("format", "options"),
+    [
+        ("saved_model", ["--pixels", "float32"]),
+        ("tflite", ["--pixels", "uint8", "--sizes", "--quantize", "none"]),
+        ("onnx", ["--opset", "17"]),
+    ],
+)
+def test_export(run, capsys, tmp_path, format, options):
+    path = tmp_path / "new" / f"detector.{format}"
+    arguments = ["detect", "export", str(path), "--model", str(run)]
+    assert cli.main([*arguments, "--format", format, *options]) == 0
+    assert "boxes differ by" in capsys.readouterr().out
+    assert path.exists()
+
+
+@pytest.mark.slow
+def test_train_exports(data, capsys, tmp_path):
+    config = quick(data, tmp_path / "run", epochs=1)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(dataclasses.asdict(config)))
+    arguments = ["detect", "train", "--config", str(path)]
+    assert cli.main([*arguments, "--export", "saved_model"]) in (0, 2)
+    said = capsys.readouterr()
+    assert "epoch 1/1: loss " in said.out
+    assert "4 validation images, average precision of boxes 0." in said.out
+    # After two steps there may be nothing to compare a file on.
+    assert "boxes differ by" in said.out or "finds nothing" in said.err

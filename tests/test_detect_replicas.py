@@ -70,10 +70,7 @@ def arguments(data, output):
 def test_hosts_that_lose_one_another_resume(data, tmp_path):
     succeed(arguments(data, tmp_path / "whole"), hosts=2)
     output = tmp_path / "torn"
-    for lost, number, expected in (
-        (1, signal.SIGTERM, 75),
-        (1, signal.SIGKILL, 69),
-    ):
+    for number, expected in ((signal.SIGTERM, 75), (signal.SIGKILL, 69)):
         # Resumes what the one before left.
         steps = {p.name for p in output.glob("checkpoints/*.npz")}
         processes = start(arguments(data, output), hosts=2)

@@ -105,9 +105,13 @@ def test_the_run_evaluates_as_recorded(run):
 
 def test_samples_are_images_as_the_model_takes_them(run):
     trained = TrainedDetector.load(run[0])
-    samples = trained.samples(3)
+    samples, sizes = trained.samples(3)
     assert samples.shape == (3, 64, 96, 3)
     assert samples.dtype == "float32"
+    assert sizes.tolist() == [[64, 96], [64, 64], [64, 32]]
+    pixels, _ = trained.samples(3, normalized=False)
+    assert pixels.dtype == "uint8"
+    np.testing.assert_allclose(preprocess_input(pixels), samples, atol=1e-5)
     black = preprocess_input(np.zeros((1, 1, 3), "float32"))
     # An image of 40 x 60 fills it, one of 50 x 50 two thirds.
     np.testing.assert_allclose(samples[1, 5, 70], black[0, 0], atol=1e-6)

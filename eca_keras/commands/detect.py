@@ -10,8 +10,9 @@ import tyro
 from eca_keras.commands.detect_train import DetectTrain
 from eca_keras.commands.evaluate import check_choice
 from eca_keras.commands.evaluate import check_positive
+from eca_keras.commands.export import export_function
+from eca_keras.commands.export import export_options
 from eca_keras.errors import InputError
-from eca_keras.training.config import EXPORTS
 
 PARTS = ("train", "validation")
 
@@ -149,45 +150,78 @@ def describe(path, found, names):
 class DetectExport:
     """Write a trained detector in another format and check what was written.
 
+    The whole detector is in the file, suppression and masks included.
+
     Args:
         output: What to write: a folder for saved_model, a file for tflite and
             onnx.
         model: Folder that `eca-keras detect train` wrote, or a .keras file in
             it.
         format: 'saved_model', 'tflite' or 'onnx'.
+        pixels: 'uint8' or 'float32': the file takes pixels from 0 to 255 of
+            this type and normalises them; by default it takes images as
+            `preprocess_input` makes them.
+        sizes: The file takes the heights and widths of the pictures within
+            the padding, too, and keeps detections out of the padding.
+        quantize: For tflite: 'none' or 'float16'.
+        batch_size: For tflite and onnx: images that the file takes at once, 0
+            for any number; by default 1 for tflite and any for onnx.
+        opset: For onnx: version of its operations, 11 to 18.
+        serving_version: For saved_model: write to the folder of this number
+            in OUTPUT, as TensorFlow Serving expects it.
     """
 
     output: typing.Annotated[pathlib.Path, tyro.conf.Positional]
     model: pathlib.Path = pathlib.Path("runs/shapes")
     format: str = "tflite"
+    pixels: str | None = None
+    sizes: bool = False
+    quantize: str | None = None
+    batch_size: int | None = None
+    opset: int | None = None
+    serving_version: int | None = None
 
     def run(self):
-        check_choice("format", self.format, EXPORTS)
+        given = export_options(self)
         from eca_keras.training.detection import TrainedDetector
 
         trained = TrainedDetector.load(self.model)
-        print(export_detector(trained, self.format, self.output))
+        interface = {"pixels": self.pixels, "sizes": self.sizes}
+        report = export_detector(
+            trained, self.format, self.output, interface, **given
+        )
+        print(report)
 
 
-def export_detector(trained, format, path):
+def export_detector(trained, format, path, interface=None, **options):
     """Exports a detector, compared on images of its own data.
 
     Args:
         trained: `TrainedDetector`.
         format: One of `EXPORTS`.
         path: Where to write.
+        interface: Arguments of `DetectionEndpoint`: what the file takes.
+        **options: Further arguments of the format's function.
 
     Returns:
         The report of the export.
     """
-    from eca_keras import export
+    from eca_keras.export import DetectionEndpoint
 
-    function = {
-        "saved_model": export.export_saved_model,
-        "tflite": export.export_tflite,
-        "onnx": export.export_onnx,
-    }[format]
-    return function(trained.model, path, samples=trained.samples())
+    endpoint = DetectionEndpoint(
+        trained.model, preprocessing=trained.settings, **(interface or {})
+    )
+    images, sizes = trained.samples(normalized=endpoint.pixels is None)
+    samples = {"images": images}
+    if endpoint.sizes:
+        samples["sizes"] = sizes
+    return export_function(format)(
+        endpoint,
+        path,
+        samples=samples,
+        labels=list(trained.settings.class_names),
+        **options,
+    )
 
 
 def _subcommand(command):

@@ -47,33 +47,10 @@ class Export:
     with_preprocessing: bool = False
     serving_version: int | None = None
 
-    def _check(self):
-        check_choice("format", self.format, EXPORTS)
-        for name in self._given():
-            formats = OPTIONS[name]
-            if self.format not in formats:
-                raise InputError(
-                    f"`{name}` must only be given with format="
-                    f"{' or '.join(map(repr, formats))}. Received: "
-                    f"{name}={getattr(self, name)!r}, format={self.format!r}"
-                )
-
-    def _given(self):
-        """The names and values of the options that only some formats have."""
-        values = {name: getattr(self, name) for name in OPTIONS}
-        return {
-            name: value
-            for name, value in values.items()
-            if value is not None and value is not False
-        }
-
     def run(self):
-        self._check()
+        given = export_options(self)
         from eca_keras.training.trained import Trained
 
-        given = self._given()
-        if given.get("batch_size") == 0:
-            given["batch_size"] = None
         trained = Trained.load(self.model)
         print(export_model(trained, self.format, self.output, **given))
 
@@ -89,6 +66,34 @@ OPTIONS = {
     "with_preprocessing": ("saved_model",),
     "serving_version": ("saved_model",),
 }
+
+
+def export_options(command):
+    """Returns the options of an export that were given, by name.
+
+    Args:
+        command: An export command: what it has of `OPTIONS`, and `format`.
+
+    Raises:
+        InputError: if there is no such format, or it has not those options.
+    """
+    check_choice("format", command.format, EXPORTS)
+    given = {}
+    for name, formats in OPTIONS.items():
+        value = getattr(command, name, None)
+        if value is None or value is False:
+            continue
+        if command.format not in formats:
+            raise InputError(
+                f"`{name}` must only be given with format="
+                f"{' or '.join(map(repr, formats))}. Received: "
+                f"{name}={value!r}, format={command.format!r}"
+            )
+        given[name] = value
+    if given.get("batch_size") == 0:
+        given["batch_size"] = None
+    return given
+
 
 # Images to compare integers on: their agreement is a share, not a bound.
 INTEGER_SAMPLES = 256
@@ -107,13 +112,7 @@ def export_model(trained, format, path, **options):
     Returns:
         The report of the export.
     """
-    from eca_keras import export
-
-    function = {
-        "saved_model": export.export_saved_model,
-        "tflite": export.export_tflite,
-        "onnx": export.export_onnx,
-    }[format]
+    function = export_function(format)
     counts = {}
     if options.get("quantize") in ("dynamic", "int8"):
         counts["count"] = INTEGER_SAMPLES
@@ -138,3 +137,14 @@ def export_model(trained, format, path, **options):
         labels=list(trained.preprocessing.labels),
         **options,
     )
+
+
+def export_function(format):
+    """Returns the function that writes one of `EXPORTS`."""
+    from eca_keras import export
+
+    return {
+        "saved_model": export.export_saved_model,
+        "tflite": export.export_tflite,
+        "onnx": export.export_onnx,
+    }[format]

@@ -148,21 +148,35 @@ class TrainedDetector:
         found["count"] = np.minimum(found["count"], better)
         return image, list(in_file(found, 0, sizes[0], size))
 
-    def samples(self, count=SAMPLES):
+    def samples(self, count=SAMPLES, normalized=True):
         """Returns up to `count` images of the data, as the model takes them.
 
-        They are taken at equal distances from the validation images; float32
-        of shape `(count, height, width, 3)`.
+        They are taken at equal distances from the validation images.
+
+        Args:
+            count: How many.
+            normalized: Whether as `preprocess_input` makes them, or pixels.
+
+        Returns:
+            `(images, sizes)`: a float32 array
+            `(count, height, width, 3)`, uint8 for pixels, and int32
+            `(count, 2)`, heights and widths inside the padding.
         """
         split = self.source(None)[0].validation
         count = min(count, split.size)
         shape = self.settings.input_shape
-        shown = [
-            resize_to_fit(split.read(i * split.size // count), shape)[0].numpy()
-            for i in range(count)
-        ]
-        task = Detection(self.model, self.settings)
-        return np.asarray(task.normalized(np.stack(shown)), "float32")
+        shown, sizes = zip(
+            *(
+                resize_to_fit(split.read(i * split.size // count), shape)
+                for i in range(count)
+            ),
+            strict=True,
+        )
+        images = np.stack(shown)
+        if normalized:
+            task = Detection(self.model, self.settings)
+            images = np.asarray(task.normalized(images), "float32")
+        return images, np.stack(sizes)
 
     def source(self, data=None):
         """Opens the data and checks that the model can be asked about it.
