@@ -29,6 +29,12 @@ def test_the_interval_is_wilsons():
     assert lower < 0.5 < upper
 
 
+def test_ordinals():
+    names = "1st 2nd 3rd 4th 10th 11th 12th 13th 20th 21st 101st 111th 122nd"
+    for name in names.split():
+        assert card.ordinal(int(name[:-2])) == name
+
+
 def test_a_card_has_the_figures_of_the_run(run):
     metrics = json.loads((run / "metrics.json").read_text())
     text = card.model_card(run)
@@ -45,6 +51,7 @@ def test_a_card_has_the_figures_of_the_run(run):
     # 9 blocks of one kernel of 5 weights.
     assert "of them 45 of attention" in text
     assert "| `kernel_size` | `5` |" in text
+    assert "| Epochs | 1, the 1st kept |" in text
     assert "| `model.tflite` | TFLite file (float32) |" in text
     assert re.search(r"float32, of shape \(batch, \d+, \d+, 1\)", text)
 

@@ -181,8 +181,9 @@ def _results(metrics):
 
 def _training(metrics, config):
     default = TrainConfig()
+    best = ordinal(metrics["best_epoch"])
     rows = [
-        ("Epochs", f"{metrics['epochs']}, the {metrics['best_epoch']}th kept"),
+        ("Epochs", f"{metrics['epochs']}, the {best} kept"),
         ("Time", f"{metrics['seconds']:,.0f} s on {_devices(metrics)}"),
         ("eca-keras", __version__),
     ]
@@ -193,6 +194,13 @@ def _training(metrics, config):
         or (key != "output" and value != getattr(default, key, None))
     ]
     return _table(rows)
+
+
+def ordinal(number):
+    """Returns the name of a place: 1st, 2nd, 3rd, 4th, 11th, 21st."""
+    teens = number // 10 % 10 == 1
+    ends = {} if teens else {1: "st", 2: "nd", 3: "rd"}
+    return f"{number}{ends.get(number % 10, 'th')}"
 
 
 def _devices(metrics):
