@@ -25,8 +25,8 @@ tf.config.set_logical_device_configuration(
     [tf.config.LogicalDeviceConfiguration()] * options.replicas,
 )
 
+from detect_runs import make_confident  # noqa: E402
 from detect_runs import quick  # noqa: E402
-from detection_cases import randomize  # noqa: E402
 
 from eca_keras.training.detection.batches import evaluation_feed  # noqa: E402
 from eca_keras.training.detection.batches import training_batches  # noqa: E402
@@ -74,7 +74,7 @@ def main():
     name = "mirrored" if options.replicas > 1 else "auto"
     with Cluster(name, timeout=300) as cluster:
         job = DetectionSetup.of(settings(), cluster)
-        randomize(job.task.model)
+        make_confident(job.task.model)
         trainer = Trainer(
             cluster, job.task, job.optimizer, BATCH, clip_norm=job.clip_norm
         )

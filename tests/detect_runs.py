@@ -42,6 +42,14 @@ def quick(data, output, **changes):
     return DetectConfig(**values)
 
 
+def make_confident(model):
+    """Gives a detector with regions random weights and some high scores."""
+    randomize(model)
+    for weight in model.weights:
+        if "box_logits" in weight.path:
+            weight.assign(30 * weight)
+
+
 def untrained_run(config):
     """Writes what a run leaves to be used, with weights at random.
 
@@ -50,10 +58,7 @@ def untrained_run(config):
     """
     with Cluster("one-device") as cluster:
         job = DetectionSetup.of(config, cluster)
-    randomize(job.task.model)
-    for weight in job.task.model.weights:  # so that some scores are high
-        if "box_logits" in weight.path:
-            weight.assign(30 * weight)
+    make_confident(job.task.model)
     folder = pathlib.Path(config.output)
     folder.mkdir()
     job.task.model.save(folder / "model.keras")

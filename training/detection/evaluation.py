@@ -5,6 +5,7 @@ import tensorflow as tf
 from eca_keras.training.detection.average_precision import average_precision
 from eca_keras.training.detection.results import coco_result
 from eca_keras.training.detection.results import in_file
+from eca_keras.training.evaluation import report
 
 
 class DetectionEvaluator:
@@ -41,7 +42,7 @@ class DetectionEvaluator:
             self.cluster.allow("evaluation did not go on")
             stop = tf.constant(float(interrupted()), tf.float64)
             stop, found = self._find(batch, stop)
-            if stop:
+            if stop[0]:
                 return None
             if not self.cluster.chief:
                 continue
@@ -79,7 +80,7 @@ class DetectionEvaluator:
     def _find_on_replicas(self, batch, stop):
         def on_replica(images, details):
             found = self.task.find(images, details["sizes"])
-            return {**found, **details}, stop
+            return {**found, **details}, report(stop)
 
         found, stop = self.strategy.run(on_replica, args=batch)
         found = {
