@@ -38,12 +38,16 @@ def load_script():
     return module
 
 
-def classify(*arguments):
-    """Runs the script as a user does, without what a phone has not."""
-    command = [sys.executable, "-I", "-c", ISOLATED, SCRIPT, *arguments]
+def alone(*arguments):
+    """Runs a script as a user does, without what a phone has not."""
+    command = [sys.executable, "-I", "-c", ISOLATED, *arguments]
     return subprocess.run(
         list(map(str, command)), capture_output=True, text=True
     )
+
+
+def classify(*arguments):
+    return alone(SCRIPT, *arguments)
 
 
 @pytest.fixture(scope="module")
