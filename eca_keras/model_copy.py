@@ -142,7 +142,10 @@ def _copy_operation(operation):
             # The function itself: it need not survive as a config.
             config = {**config, "function": operation.function}
             return keras.layers.Lambda(**config)
-        return type(operation).from_config(config)
+        copy = type(operation).from_config(config)
+        # Some layers give themselves another one than their config has.
+        copy.name = operation.name
+        return copy
     except (TypeError, ValueError, NotImplementedError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(

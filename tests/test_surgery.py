@@ -483,6 +483,24 @@ def test_layers_with_more_to_copy():
     assert not model.get_layer("doubled").dense.trainable
 
 
+class Renamed(layers.Layer):
+    """Its config is no config of its name, as with some of KerasHub's."""
+
+    def __init__(self, name, **kwargs):
+        super().__init__(name=f"{name}_0", **kwargs)
+
+    def call(self, inputs):
+        return inputs
+
+
+def test_names_are_kept():
+    given = net(lambda x: block(Renamed("last")(x), "b"))
+    model = check_same(given)
+    names = {layer.name for layer in given.layers}
+    assert "last_0" in names
+    assert names < {layer.name for layer in model.layers}
+
+
 def test_inserting_twice():
     given = net(lambda x: block(x, "b"))
     model = check_same(check_same(given))
