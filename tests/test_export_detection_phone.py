@@ -140,17 +140,30 @@ def test_alone(shape_files, tmp_path):
             file, ours.predict(file)[1], settings.class_names
         ).splitlines()
     ]
-    assert len(expected) >= 4
-    for line, other in zip(done.stdout.splitlines(), expected, strict=True):
-        (start, corners), (begin, expected) = (
-            text.split("% at ") for text in (line, other)
-        )
-        assert start.split()[:-1] == begin.split()[:-1]  # picture and label
-        np.testing.assert_allclose(
-            [float(x) for x in corners.split(", ")],
-            [float(x) for x in expected.split(", ")],
-            atol=1,  # of 256 pixels
-        )
+    ours, theirs = parsed(expected), parsed(done.stdout.splitlines())
+    for some, others in ((ours, theirs), (theirs, ours)):
+        # Not by their order, nor close to the threshold: a pixel may have
+        # been rounded otherwise.
+        sure = [one for one in some if one[1] > 55]
+        assert len(sure) >= 4
+        for place, score, corners in sure:
+            apart = [
+                max(abs(score - other), *np.abs(corners - others_corners))
+                for where, other, others_corners in others
+                if where == place
+            ]
+            assert min(apart) < 1  # per cent, and pixel of 256
+
+
+def parsed(lines):
+    """Picture with label, score in per cent, and corners, of each line."""
+    found = []
+    for line in lines:
+        start, _, corners = line.partition("% at ")
+        place, _, score = start.rpartition(" ")
+        corners = np.array([float(x) for x in corners.split(", ")])
+        found.append((place, float(score), corners))
+    return found
 
 
 @pytest.mark.slow

@@ -76,7 +76,7 @@ def check_labels(labels, classes):
         raise InputError(
             "`labels` must be a list of non-empty strings without line "
             f"breaks, one per output of the model, so {classes}. "
-            f"Received: labels={_shortened(labels)}"
+            f"Received: labels={shortened(labels)}"
         )
 
 
@@ -108,7 +108,7 @@ def companions(path, labels):
     return [f"{path}.json", *([] if labels is None else [f"{stem}.{LABELS}"])]
 
 
-def _shortened(value):
+def shortened(value):
     text = repr(value)
     return text if len(text) < 200 else f"{text[:200]}... ({len(value)})"
 

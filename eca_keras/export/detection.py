@@ -10,6 +10,8 @@ from eca_keras.export import checks
 from eca_keras.export import detection_report
 from eca_keras.export import samples as sampling
 from eca_keras.export.backend import tf
+from eca_keras.export.detection_pairs import Limits
+from eca_keras.export.detection_pairs import Pairs
 from eca_keras.export.endpoints import INPUT_NAME
 from eca_keras.export.endpoints import Endpoint
 from eca_keras.export.metadata import Metadata
@@ -185,9 +187,9 @@ class DetectionEndpoint(Endpoint):
         return {INPUT_NAME: images, SIZES: _checked_sizes(sizes, images)}
 
     def change(self, before, after):
-        limits = detection_report.Limits.of(self.tolerance, self._side)
+        limits = Limits.of(self.tolerance, self._side)
         threshold = self.model.score_threshold
-        pairs = detection_report.Pairs(before, after, limits, threshold)
+        pairs = Pairs(before, after, limits, threshold)
         return (
             f"moves boxes by up to {pairs.box_difference:.1e} px and changes "
             f"scores by up to {pairs.score_difference:.1e}; of "
@@ -242,6 +244,6 @@ def _checked_sizes(sizes, images):
         raise InputError(
             "`samples` must have `sizes` of shape (count, 2), whole numbers "
             f"from 1 to {limits} for each of the {count} images. Received: "
-            f"sizes of shape {sizes.shape}"
+            f"sizes={checks.shortened(sizes.tolist())}"
         )
     return sizes.astype("int32")
