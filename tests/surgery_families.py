@@ -95,6 +95,32 @@ def calibrate(model, x):
             layer.moving_variance.assign(np.maximum(variance, least))
 
 
+def exact_answers(model, file, x):
+    """What a model answers in float64, to see what float32 rounds away.
+
+    Args:
+        model: The model.
+        file: The `.keras` file that it was saved to, for the weights.
+        x: The images.
+    """
+    twin = type(model).from_config(_in_float64(model.get_config()))
+    twin.load_weights(file)
+    answers = np.asarray(twin(x.astype("float64")))
+    assert answers.dtype == "float64"
+    return answers
+
+
+def _in_float64(config):
+    """A config with float64 for float32, and no weights to draw."""
+    if isinstance(config, (list, tuple)):
+        return type(config)(_in_float64(value) for value in config)
+    if not isinstance(config, dict):
+        return "float64" if config == "float32" else config
+    if config.get("module") == "keras.initializers":
+        return {**config, "class_name": "Zeros", "config": {}}
+    return {key: _in_float64(value) for key, value in config.items()}
+
+
 def images(name, count=3):
     size = FAMILIES[name].size
     return 3 * make_map((count, size, size, 3)).astype("float32")
