@@ -23,18 +23,14 @@ from eca_keras.training.detection import DetectConfig
 from eca_keras.training.detection.backbones import make_backbone
 from eca_keras.training.detection.setup import build_detector
 
-SETTINGS = Preprocessing(("a", "b"), 64, 3, 1.0)
-NARROW = DetectConfig(
-    backbone="ECAMobileNetV2", alpha=0.35, height=64, width=64, filters=8
-)
+SETTINGS = Preprocessing(("a", "b"), 32, 3, 1.0)
+RESNET = DetectConfig(backbone="ECAResNet20", alpha=1.0)
 
 
 @pytest.fixture(scope="module")
 def classifier():
     """As `eca-keras train` makes it, normalisation in front."""
-    model, _ = build_classifier(
-        "ECAMobileNetV2", preprocessing=SETTINGS, alpha=0.35
-    )
+    model, _ = build_classifier("ECAResNet20", preprocessing=SETTINGS)
     randomize(model)
     return model
 
@@ -42,9 +38,7 @@ def classifier():
 @pytest.fixture(scope="module")
 def bare(classifier):
     """The network alone, as `eca-keras convert` makes it; same weights."""
-    network = applications.ECAMobileNetV2(
-        (64, 64, 3), alpha=0.35, classes=2, name="bare"
-    )
+    network = applications.ECAResNet20(input_shape=(32, 32, 3), classes=2)
     network.set_weights(classifier.get_weights())
     return network
 
@@ -77,7 +71,7 @@ def saved(classifier, bare, tmp_path_factory):
 def expected(classifier):
     """Images, and what the stages of the classifier answer for them."""
     rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (2, 64, 64, 3)).astype("float32")
+    pixels = rng.integers(0, 256, (2, 32, 32, 3)).astype("float32")
     # It takes pixels, and normalises them once.
     return pixels, stages(classifier, pixels)
 
@@ -92,7 +86,7 @@ def stages(network, images):
 )
 def test_a_backbone_answers_what_the_classifier_answers(saved, expected, kind):
     path = str(saved[kind])
-    config = dataclasses.replace(NARROW, backbone_weights=path)
+    config = dataclasses.replace(RESNET, backbone_weights=path)
     pixels, answers = expected
     found = stages(make_backbone(config), preprocess_input(pixels))
     for name, ours in answers.items():
@@ -105,8 +99,7 @@ def test_a_pytorch_checkpoint(tmp_path):
     state = golden_state("eca_mobilenetv2_k13")
     path = tmp_path / "released.pth.tar"
     torch_writer.save({"state_dict": state}, path, legacy=True)
-    config = dataclasses.replace(
-        NARROW,
+    config = DetectConfig(
         alpha=1.0,
         kernel_size=[1, 1, 1, 1, 3, 3, 3],
         backbone_weights=str(path),
@@ -120,33 +113,40 @@ def test_a_pytorch_checkpoint(tmp_path):
 
 
 def test_the_backbone_of_a_detector(tmp_path):
-    detector = build_detector(NARROW, 3)
+    config = DetectConfig(height=64, width=64, filters=8)
+    detector = build_detector(config, make_backbone(config), 3)
     randomize(detector)
     detector.save(tmp_path / "model.keras")
-    config = dataclasses.replace(NARROW, backbone_weights=str(tmp_path))
-    again = build_detector(config, 5)
-    for ours, theirs in zip(
-        again.backbone.weights, detector.backbone.weights, strict=True
-    ):
-        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+    config = dataclasses.replace(config, backbone_weights=str(tmp_path))
+    again = make_backbone(config)
+    for layer in detector.backbone.layers:
+        for ours, theirs in zip(
+            again.get_layer(layer.name).weights if layer.weights else [],
+            layer.weights,
+            strict=True,
+        ):
+            np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"alpha": 0.5}, "must be of the same network, with the same kernel"),
-        ({"kernel_size": 5}, "has another or no layer expanded_conv_eca, and"),
-        ({"attention": "se"}, "has another or no layer expanded_conv_se"),
         (
-            {"backbone": "ECAResNet18", "alpha": 1.0},
-            "has another or no layer conv1_conv, and 47 more of 48 differ",
+            {"kernel_size": 5},
+            "must be of the same network, with the same kernel sizes and atten"
+            "tion. .* has another or no layer conv2_block1_eca, and 8 more of ",
+        ),
+        ({"attention": "se"}, "has another or no layer conv2_block1_se"),
+        (
+            {"backbone": "ECAResNet18"},
+            "has another or no layer conv1_conv, and 45 more of 48 differ",
         ),
     ],
 )
 def test_weights_of_another_network(saved, changes, sentence):
     changes = {**changes, "backbone_weights": str(saved["run"])}
     with pytest.raises(InputError, match=sentence):
-        make_backbone(dataclasses.replace(NARROW, **changes))
+        make_backbone(dataclasses.replace(RESNET, **changes))
 
 
 def test_weights_for_other_images(saved, tmp_path):
@@ -156,19 +156,19 @@ def test_weights_for_other_images(saved, tmp_path):
     )
     Preprocessing.path(path).write_text(settings.text())
     with pytest.raises(InputError, match=r"has the mean 0\.500, 0\.500, 0\."):
-        make_backbone(dataclasses.replace(NARROW, backbone_weights=path))
+        make_backbone(dataclasses.replace(RESNET, backbone_weights=path))
     grey = keras.Sequential(
-        [keras.Input((64, 64, 1)), normalization([0.45], [0.22])]
+        [keras.Input((32, 32, 1)), normalization([0.45], [0.22])]
     )
     grey.save(tmp_path / "grey.keras")
     path = str(tmp_path / "grey.keras")
     with pytest.raises(InputError, match="must be of a network for colour im"):
-        make_backbone(dataclasses.replace(NARROW, backbone_weights=path))
+        make_backbone(dataclasses.replace(RESNET, backbone_weights=path))
 
 
 def test_files_that_are_no_weights(tmp_path):
     def refused(path, sentence):
-        config = dataclasses.replace(NARROW, backbone_weights=str(path))
+        config = dataclasses.replace(RESNET, backbone_weights=str(path))
         with pytest.raises(InputError, match=sentence):
             make_backbone(config)
 
@@ -185,7 +185,10 @@ def test_files_that_are_no_weights(tmp_path):
 
 def test_the_paper_kernels_are_those_of_the_detector():
     config = DetectConfig(
-        detector="FasterRCNN", backbone="ECAResNet50", kernel_size="paper"
+        detector="FasterRCNN",
+        backbone="ECAResNet50",
+        alpha=1.0,
+        kernel_size="paper",
     )
     model = make_backbone(config)
     sizes = {

@@ -109,13 +109,11 @@ BAD = {
     "data": (["train", "--data", "coco"], "coco"),
     "no folder": (["train", "--data", "coco:/no/such"], "/no/such"),
     "no weights": (
-        ["train", "--backbone", "ECAResNet18"]
-        + ["--backbone-weights", "/no/such.weights.h5"],
+        ["train", "--backbone-weights", "/no/such.weights.h5"],
         "/no/such.weights.h5",
     ),
     "no run of weights": (
-        ["train", "--backbone", "ECAResNet18"]
-        + ["--backbone-weights", "/no/such.keras"],
+        ["train", "--backbone-weights", "/no/such.keras"],
         "an existing file. Received: /no/such.keras",
     ),
     "random and frozen": (

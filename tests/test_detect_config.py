@@ -21,11 +21,7 @@ from eca_keras.training.schedules import describe_rate
     [
         ({"detector": "YOLO"}, "`detector` must be one of RetinaNet, Faster"),
         ({"backbone": "VGG16"}, "`backbone` must be one of ECAResNet18"),
-        (
-            {"backbone_weights": "runs/digits"},
-            "`backbone_weights` must be None for the backbone 'small'",
-        ),
-        ({"alpha": 0.5}, "`alpha` must be 1 for all backbones but ECAMobile"),
+        ({"backbone": "ECAResNet18"}, "`alpha` must be 1 for all backb"),
         ({"height": 16}, "`height` must be at least 32. Received: height=16"),
         ({"epochs": 0}, "`epochs` must be at least 1"),
         ({"optimizer": "lamb"}, "`optimizer` must be one of sgd, adam"),

@@ -5,8 +5,6 @@ import pathlib
 import keras
 import numpy as np
 
-from eca_keras.applications import attention as attention_argument
-from eca_keras.applications import resnet
 from eca_keras.applications.detection import published
 from eca_keras.applications.features import stage_outputs
 from eca_keras.applications.image_settings import Preprocessing
@@ -16,18 +14,6 @@ from eca_keras.errors import InputError
 from eca_keras.training.classifier import build_network
 from eca_keras.training.classifier import parse_kernel_size
 from eca_keras.training.trained import read_network
-
-# None of the builders will do for small pictures and two CPU cores: a step of
-# ECAResNet18 takes ten times as long, and the seventeen blocks of a narrow
-# ECAMobileNetV2 do not learn from scratch with fixed statistics.
-SMALL = "small"
-SMALL_ROW = resnet.ResNet(
-    resnet.basic_branch,
-    depths=(1, 1, 1, 1),
-    expansion=1,
-    widths=(16, 32, 64, 128),
-    stem_widths=(16,),
-)
 
 
 def make_backbone(config):
@@ -44,11 +30,8 @@ def make_backbone(config):
             no such weights for it.
     """
     kernel_size = parse_kernel_size(config.kernel_size)
-    attention = None if config.attention == "none" else config.attention
-    if config.backbone == SMALL:
-        return _small_network(attention, kernel_size)
     if isinstance(kernel_size, str) and kernel_size == "paper":
-        kernel_size = published.kernel_sizes(config.detector, config.backbone)
+        kernel_size = _published(config)
     weights = config.backbone_weights
     of_keras = weights is not None and _is_model(weights)
     try:
@@ -73,16 +56,12 @@ def make_backbone(config):
     return network
 
 
-def _small_network(attention, kernel_size):
-    attend = attention_argument.resolve(
-        attention,
-        kernel_size,
-        released=None,
-        stages=len(SMALL_ROW.depths),
-        model=SMALL,
-    )
-    images = keras.Input((None, None, 3))
-    return keras.Model(images, resnet.features(images, SMALL_ROW, attend))
+def _published(config):
+    """The kernel sizes of the released detector."""
+    try:
+        return published.kernel_sizes(config.detector, config.backbone)
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def _is_model(path):

@@ -11,7 +11,6 @@ from eca_keras.training.config import check
 from eca_keras.training.config import refusal
 from eca_keras.training.config import scaled_rate
 from eca_keras.training.config import within
-from eca_keras.training.detection.backbones import SMALL
 from eca_keras.training.detection.rules import ON_BAD_ANNOTATION
 
 # Learning rates of mmdet 1's schedules, for 16 images a step.
@@ -28,8 +27,7 @@ class DetectConfig:
             they are not given, one of `DETECT_RECIPES`.
         detector: 'RetinaNet', 'FasterRCNN' or 'MaskRCNN'.
         backbone: Name of a builder in eca_keras.applications with the stages
-            C2 to C5, or 'small', a residual network of four blocks for small
-            pictures and no weights to begin with.
+            C2 to C5.
         backbone_weights: Where the backbone starts from: the folder of an
             `eca-keras train` run, a .keras or .weights.h5 file, a PyTorch
             checkpoint, or the name of public weights. None: at random.
@@ -102,11 +100,11 @@ class DetectConfig:
 
     recipe: str = "shapes"
     detector: str = "RetinaNet"
-    backbone: str = SMALL
+    backbone: str = "ECAMobileNetV2"
     backbone_weights: str | None = None
     kernel_size: int | list[int] | str = "adaptive"
     attention: str = "eca"
-    alpha: float = 1.0
+    alpha: float = 0.35
     data: str = "shapes:512"
     height: int = 128
     width: int = 128
@@ -137,7 +135,7 @@ class DetectConfig:
     places: int = 10
     keep_empty: bool = False
     validation_fraction: float = 0.1
-    validation_every: int = 1
+    validation_every: int = 2
     on_bad_image: str = "fail"
     on_bad_annotation: str = "skip"
     precision: str = "float32"
@@ -161,9 +159,6 @@ class DetectConfig:
         if self.alpha != 1 and self.backbone != "ECAMobileNetV2":
             rule = "must be 1 for all backbones but ECAMobileNetV2"
             raise refusal("alpha", self.alpha, rule)
-        if self.backbone == SMALL and self.backbone_weights:
-            rule = f"must be None for the backbone {SMALL!r}, which has none"
-            raise refusal("backbone_weights", self.backbone_weights, rule)
         if self.optimizer == "adam" and self.weight_decay:
             rule = "must be 0 with optimizer='adam'"
             raise refusal("weight_decay", self.weight_decay, rule)
@@ -231,7 +226,7 @@ DETECT_RANGES = {
 }
 DETECT_CHOICES = {
     "detector": tuple(RATES),
-    "backbone": (*BUILDERS, SMALL),
+    "backbone": BUILDERS,
     "optimizer": ("sgd", "adam"),
     "head_initializer": ("normal", "he_normal"),
     "on_bad_annotation": ON_BAD_ANNOTATION,

@@ -9,12 +9,14 @@ from eca_keras.training.recipes import find_recipe
 # Rates are per step, epochs are passes over the data; see `DetectConfig` for
 # each of them.
 DETECT_RECIPES = {
-    # Generated pictures from scratch: a minute or two on two CPU cores.
+    # Generated pictures from scratch: some minutes of two CPU cores. The
+    # backbone is the smallest of the builders that has the stages.
     "shapes": DetectConfig(),
     # The schedule that the paper's detectors were trained with (mmdet 1's
     # "1x"): 12 epochs, a tenth of the rate after the 8th and the 11th.
     "1x": DetectConfig(
         backbone="ECAResNet50",
+        alpha=1.0,
         data="coco:coco",
         height=800,
         width=1344,
@@ -43,6 +45,7 @@ DETECT_RECIPES = {
         proposals=1000,
         flip=True,
         places=100,
+        validation_every=1,
         output="runs/1x",
     ),
 }

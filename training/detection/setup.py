@@ -69,6 +69,9 @@ class DetectionSetup(Job):
             rule = "must be 0 without `backbone_weights`: at random they stay"
             raise refusal("frozen_stages", config.frozen_stages, rule)
         keras.utils.set_random_seed(config.seed)
+        # Before the data: COCO's annotations take a minute.
+        with cluster.strategy.scope(), precision_policy(config.precision):
+            backbone = make_backbone(config)
         source = load_detection_source(
             config.data,
             validation_fraction=config.validation_fraction,
@@ -81,7 +84,7 @@ class DetectionSetup(Job):
         steps = source.train.size // config.batch_size
         schedule = make_schedule(config, steps)
         with cluster.strategy.scope():
-            model = build_detector(config, len(source.class_names))
+            model = build_detector(config, backbone, len(source.class_names))
             optimizer = make_optimizer(config, schedule)
         settings = DetectionSettings(
             class_names=source.class_names,
@@ -217,8 +220,13 @@ class DetectionSetup(Job):
         return self.config.clip_norm or None
 
 
-def build_detector(config, num_classes):
+def build_detector(config, backbone, num_classes):
     """Builds the detector of a `DetectConfig`.
+
+    Args:
+        config: `DetectConfig`.
+        backbone: What `make_backbone` gives.
+        num_classes: Number of classes.
 
     Raises:
         InputError: with the builder's own sentence if an argument is bad.
@@ -240,7 +248,6 @@ def build_detector(config, num_classes):
             arguments[name] = getattr(config, name)
     try:
         with precision_policy(config.precision):
-            backbone = make_backbone(config)
             return getattr(detection, config.detector)(backbone, **arguments)
     except ValueError as error:
         raise InputError(str(error)) from error
