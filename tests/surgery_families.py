@@ -84,6 +84,8 @@ def calibrate(model, x):
         for kind, name in HELD.items()
         if isinstance(layer, kind)
     ]
+    if not held:
+        return
     for layer, name, _ in held:
         setattr(layer, name, 0.0)
     model(x, training=True)
