@@ -292,6 +292,24 @@ def test_onnx_layout(detector, tmp_path):
     )
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("opset", [12, 18])
+def test_onnx_opset(opset, detector, tmp_path):
+    path = tmp_path / "net.onnx"
+    report = eca_keras.export_onnx(detector, path, samples=noise(), opset=opset)
+    assert report.varies
+    assert f"opset {opset}" in str(report)
+
+
+@pytest.mark.slow
+def test_onnx_opset_without_the_operations(detector, tmp_path):
+    with pytest.raises(ValueError, match="with GatherV2, opset=11"):
+        eca_keras.export_onnx(
+            detector, tmp_path / "net.onnx", samples=noise(), opset=11
+        )
+    assert not os.listdir(tmp_path)
+
+
 # What is compared
 
 

@@ -74,7 +74,8 @@ def export_onnx(
             passes, times the largest output if that is more than 1. By
             default 1e-5, for a detector 1e-4, see `DetectionReport`.
         batch_size: Positive integer, or `None` for any.
-        opset: Version of ONNX's operations, from 11 to 18.
+        opset: Version of ONNX's operations, from 11 to 18; for a detector
+            from 12.
         channels_first: Whether the file takes images of shape
             `(batch, channels, height, width)`. The samples are the model's.
         overwrite: Whether earlier files may be replaced.
@@ -241,7 +242,7 @@ def _check_operations(graph, opset):
     if unknown:
         raise InputError(
             "`model` must have operations that ONNX has. Received: a model "
-            f"with {', '.join(unknown)}"
+            f"with {', '.join(unknown)}, opset={opset}"
         )
 
 
