@@ -35,13 +35,6 @@ LEVELS = 5  # of the pyramid, each with anchors twice as large
 
 HEAD_INITIALIZERS = {"normal": KERNEL_INITIALIZER, "he_normal": "he_normal"}
 
-_WORDS = {
-    "loss": "loss {:.4f}",
-    "AP": "AP {:.3f}",
-    "AP50": "AP50 {:.3f}",
-    "mask_AP": "mask AP {:.3f}",
-}
-
 
 @dataclasses.dataclass(frozen=True)
 class DetectionSetup(Job):
@@ -54,7 +47,12 @@ class DetectionSetup(Job):
     settings: DetectionSettings
 
     PARTS = ("train", "validation")
-    WORDS = _WORDS
+    WORDS = {
+        "loss": "loss {:.4f}",
+        "AP": "AP {:.3f}",
+        "AP50": "AP50 {:.3f}",
+        "mask_AP": "mask AP {:.3f}",
+    }
 
     @classmethod
     def of(cls, config, cluster):
