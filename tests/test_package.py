@@ -16,10 +16,11 @@ import eca_keras
 
 ROOT = pathlib.Path(__file__).parent.parent
 
-
-# Modules that import a package which no extra in `all` installs.
+# What modules import that no extra in `all` installs; for another Python's
+# process alone, that is a file beside them by its bare name.
 OPTIONAL = {
-    "eca_keras.comparison.torch_networks": "torch",
+    "eca_keras.comparison.torch_detectors": "serving",
+    "eca_keras.comparison.torch_networks": "serving",
     "eca_keras.interop.keras_hub": "keras_hub",
 }
 

@@ -1,4 +1,4 @@
-"""`eca-keras detect`: train, evaluate, predict, export."""
+"""`eca-keras detect`: train, evaluate, predict, export, benchmark."""
 
 import dataclasses
 import json
@@ -7,6 +7,7 @@ import typing
 
 import tyro
 
+from eca_keras.commands.detect_benchmark import DetectBenchmark
 from eca_keras.commands.detect_train import DetectTrain
 from eca_keras.commands.evaluate import check_choice
 from eca_keras.commands.evaluate import check_positive
@@ -231,7 +232,13 @@ def _subcommand(command):
     ]
 
 
-_ACTIONS = (DetectTrain, DetectEvaluate, DetectPredict, DetectExport)
+_ACTIONS = (
+    DetectTrain,
+    DetectEvaluate,
+    DetectPredict,
+    DetectExport,
+    DetectBenchmark,
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,10 +8,10 @@ import contextlib
 import dataclasses
 
 import keras
-import numpy as np
 
 from eca_keras import benchmarking
 from eca_keras.comparison import torch_process
+from eca_keras.comparison.timing import timing
 from eca_keras.errors import InputError
 from eca_keras.profiling import profile
 from eca_keras.training.classifier import build_network
@@ -263,20 +263,8 @@ def _counts(model):
 
 def _row(measured, i, contestants, network, size):
     this = contestants[i]
-    first = next(
-        j
-        for j, other in enumerate(contestants)
-        if other.library == this.library
-    )
-    same = next(
-        j
-        for j, other in enumerate(contestants)
-        if other.library == OURS and other.attention == this.attention
-    )
-    wall, cpu = measured.wall, measured.cpu
-    lower, seconds, upper = benchmarking.quartiles(wall[:, i])
-    ratios = benchmarking.quartiles(wall[:, i] / wall[:, first])
-    library_ratios = benchmarking.quartiles(wall[:, i] / wall[:, same])
+    names = [(each.library, each.attention) for each in contestants]
+    times = timing(measured.wall, measured.cpu, i, names)
     return NetworkSpeed(
         network=network,
         library=this.library,
@@ -285,19 +273,9 @@ def _row(measured, i, contestants, network, size):
         **this.counts,
         task=measured.task,
         batch_size=measured.batch_size,
-        rounds=len(wall),
-        images_per_second=measured.batch_size / seconds,
-        seconds=seconds,
-        seconds_lower=lower,
-        seconds_upper=upper,
-        cpu_seconds=float(np.median(cpu[:, i])),
-        ratio=ratios[1],
-        ratio_lower=ratios[0],
-        ratio_upper=ratios[2],
-        cpu_ratio=float(np.median(cpu[:, i] / cpu[:, first])),
-        library_ratio=library_ratios[1],
-        library_ratio_lower=library_ratios[0],
-        library_ratio_upper=library_ratios[2],
+        rounds=len(measured.wall),
+        images_per_second=measured.batch_size / times["seconds"],
+        **times,
     )
 
 

@@ -1,24 +1,18 @@
 """The authors' networks in PyTorch, timed in a process of their own.
 
-Runs as a script under any Python that has PyTorch, which need not have this
-package: `python torch_networks.py SPECIFICATION`. It then reads requests from
-its standard input, a line of JSON each, and answers each with a line of JSON.
-`torch_process` is the other end.
+For any Python that has PyTorch, which need not have this package: it imports
+this file by its bare name, see `worker.TorchWorker`. `torch_process` is the
+other end.
 
 The modules have the names of the authors' code, so that their state dicts are
 checkpoints like any other.
 """
 
 import json
-import sys
-import time
 
+import serving
 import torch
 from torch import nn
-
-# Worker threads of OpenMP look for work this long, in seconds, before they
-# sleep: what another process does meanwhile must not be timed.
-SPIN = 0.3
 
 
 class ECA(nn.Module):
@@ -105,8 +99,11 @@ class ResNet(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(channels, classes)
 
+    def stem(self, x):
+        return self.maxpool(self.relu(self.bn1(self.conv1(x))))
+
     def forward(self, x):
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.stem(x)
         for stage in self.stages:
             x = getattr(self, stage)(x)
         return self.fc(self.avgpool(x).flatten(1))
@@ -219,14 +216,7 @@ class Server:
             images = torch.randn((batch_size, 3) + 2 * (self.image_size,))
             make = {"inference": self.inference, "training": self.training}
             self.steps[task, batch_size] = make[task](images)
-        started = time.perf_counter(), time.process_time()
-        self.steps[task, batch_size]()
-        ended = time.perf_counter(), time.process_time()
-        time.sleep(SPIN)
-        return {
-            "seconds": ended[0] - started[0],
-            "cpu_seconds": ended[1] - started[1],
-        }
+        return serving.timed(self.steps[task, batch_size])
 
     def inference(self, images):
         def step():
@@ -256,17 +246,9 @@ class Server:
 
 
 def main(specification):
-    """Answers requests until the standard input ends.
+    """Answers requests.
 
     Args:
         specification: The arguments of `Server` as JSON.
     """
-    server = Server(**json.loads(specification))
-    for line in sys.stdin:
-        request = json.loads(line)
-        reply = getattr(server, request.pop("do"))(**request)
-        print(json.dumps(reply), flush=True)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    serving.serve(Server(**json.loads(specification)))

@@ -4,11 +4,7 @@ It runs in a process of its own, of this Python or another one: TensorFlow and
 PyTorch each bring an OpenMP, and together in one process slow each other down.
 """
 
-import dataclasses
-import json
 import os
-import subprocess
-import sys
 import tempfile
 
 import numpy as np
@@ -16,7 +12,8 @@ import numpy as np
 from eca_keras.applications.mobilenet_v2 import MOBILENET_V2
 from eca_keras.applications.resnet import RESNETS
 from eca_keras.applications.resnet import bottleneck_branch
-from eca_keras.errors import InputError
+from eca_keras.comparison.worker import RemoteStep
+from eca_keras.comparison.worker import TorchWorker
 from eca_keras.layers import ECA
 from eca_keras.weights import load_into
 
@@ -70,26 +67,7 @@ def specification(builder, model):
     }
 
 
-@dataclasses.dataclass(frozen=True)
-class RemoteStep:
-    """A call in another process, which measures it itself."""
-
-    network: object
-    task: str
-    batch_size: int
-
-    def __call__(self):
-        return self.timed()
-
-    def timed(self):
-        """Wall-clock and processor seconds of a call."""
-        reply = self.network.ask(
-            "time", task=self.task, batch_size=self.batch_size
-        )
-        return reply["seconds"], reply["cpu_seconds"]
-
-
-class TorchNetwork:
+class TorchNetwork(TorchWorker):
     """The counterpart of a Keras model, until it is closed.
 
     The Keras model gets the weights of the network, and has to answer like
@@ -112,60 +90,19 @@ class TorchNetwork:
     """
 
     def __init__(self, builder, model, python=None, threads=None):
-        python = python or sys.executable
-        script = os.path.join(os.path.dirname(__file__), "torch_networks.py")
-        text = json.dumps(
+        super().__init__(
+            "torch_networks",
             {
                 **specification(builder, model),
                 "threads": threads or os.cpu_count(),
-            }
+            },
+            python,
         )
-        try:
-            self._process = subprocess.Popen(
-                [python, script, text],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        except OSError as error:
-            raise InputError(
-                "`torch_python` must be a Python that has PyTorch. "
-                f"Received: torch_python={python} ({error.strerror})"
-            ) from None
-        self._python = python
-        try:
+        with self.closed_if_this_fails():
             about = self.ask("about")
             self.version = about["version"]
             self.parameters = about["parameters"]
             self.difference = self._same_answers(model)
-        except BaseException:
-            self.close()
-            raise
-
-    def ask(self, request, **arguments):
-        """Returns the reply to a request, a dictionary."""
-        try:
-            line = json.dumps({"do": request, **arguments})
-            self._process.stdin.write(f"{line}\n")
-            self._process.stdin.flush()
-            reply = self._process.stdout.readline()
-        except BrokenPipeError:
-            reply = ""
-        if not reply:
-            self._fail()
-        return json.loads(reply)
-
-    def _fail(self):
-        lines = self._process.communicate()[1].strip().splitlines()
-        if lines and "No module named 'torch'" in lines[-1]:
-            raise InputError(
-                "`torch_python` must be a Python that has PyTorch. "
-                f"Received: torch_python={self._python}"
-            )
-        raise RuntimeError(
-            f"PyTorch ended early: {lines[-1] if lines else 'no reason given'}"
-        )
 
     def _same_answers(self, model):
         with tempfile.TemporaryDirectory() as folder:
@@ -185,14 +122,4 @@ class TorchNetwork:
 
     def step(self, task, batch_size):
         """Returns a call of the network, as `benchmarking` times it."""
-        return RemoteStep(self, task, batch_size)
-
-    def close(self):
-        """Ends the process."""
-        self._process.communicate()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
+        return RemoteStep(self, {"task": task, "batch_size": batch_size})

@@ -113,6 +113,20 @@ def _assign(model, state, network):
     _check_arguments(model, variables, network)
     if network.classes is not None and not _has_head(variables):
         state = {n: t for n, t in state.items() if not n.startswith(_HEADS)}
+    assign(state, variables)
+
+
+def assign(state, variables):
+    """Copies the tensors of a file, if they are exactly those of a model.
+
+    Args:
+        state: What `open_checkpoint` yields.
+        variables: Dictionary from the same names to what has a `torch_shape`
+            and takes an array of it with `assign`.
+
+    Raises:
+        CheckpointError: if a name or a shape differs.
+    """
     _check_names(state, variables)
     for name, variable in variables.items():
         variable.assign(state[name].read())

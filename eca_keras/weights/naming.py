@@ -15,7 +15,8 @@ _LEAVES = {
 }
 
 # Axes of a Keras variable in PyTorch's order, by its rank: convolutions
-# (h, w, in, out) -> (out, in, h, w), ECA and dense layers reversed.
+# (h, w, in, out) -> (out, in, h, w) and transposed ones (h, w, out, in) ->
+# (in, out, h, w), ECA and dense layers reversed.
 _TO_TORCH = {1: (0,), 2: (1, 0), 3: (2, 1, 0), 4: (3, 2, 0, 1)}
 _DEPTHWISE_TO_TORCH = (2, 3, 0, 1)  # (h, w, channels, 1) -> (channels, 1, h, w)
 
@@ -74,6 +75,20 @@ class Variable(typing.NamedTuple):
         self.variable.assign(values.transpose(order))
 
 
+def leaf(variable):
+    """PyTorch's name of a variable within its module."""
+    return _LEAVES.get(variable.name, variable.name)
+
+
+def in_torch_order(variable, layer):
+    """Returns the `Variable` of a layer's variable."""
+    rank = len(variable.shape)
+    axes = _TO_TORCH.get(rank, tuple(range(rank)))
+    if isinstance(layer, layers.DepthwiseConv2D):
+        axes = _DEPTHWISE_TO_TORCH
+    return Variable(variable, axes)
+
+
 def torch_variables(model, attention_module="eca"):
     """Maps PyTorch's names to the variables of a model.
 
@@ -122,10 +137,6 @@ def torch_variables(model, attention_module="eca"):
         if prefix is None:
             continue
         for variable in layer.weights:
-            rank = len(variable.shape)
-            axes = _TO_TORCH.get(rank, tuple(range(rank)))
-            if isinstance(layer, layers.DepthwiseConv2D):
-                axes = _DEPTHWISE_TO_TORCH
-            leaf = _LEAVES.get(variable.name, variable.name)
-            variables[f"{prefix}.{leaf}"] = Variable(variable, axes)
+            name = f"{prefix}.{leaf(variable)}"
+            variables[name] = in_torch_order(variable, layer)
     return variables

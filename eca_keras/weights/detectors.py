@@ -1,0 +1,80 @@
+"""Checkpoints of torchvision's Mask R-CNN as ours."""
+
+import typing
+
+from eca_keras.weights import loading
+from eca_keras.weights import naming
+from eca_keras.weights.reading import open_checkpoint
+
+_TRUNK = "backbone.body"
+_FPN = "backbone.fpn"
+
+# torchvision's modules by the names of our layers.
+_HEADS = {
+    **{f"fpn_lateral{i + 2}": f"{_FPN}.inner_blocks.{i}.0" for i in range(4)},
+    **{f"fpn_p{i + 2}": f"{_FPN}.layer_blocks.{i}.0" for i in range(4)},
+    "rpn_hidden": "rpn.head.conv.0.0",
+    "rpn_objectness": "rpn.head.cls_logits",
+    "rpn_offsets": "rpn.head.bbox_pred",
+    "box_dense1": "roi_heads.box_head.fc6",
+    "box_dense2": "roi_heads.box_head.fc7",
+    "box_logits": "roi_heads.box_predictor.cls_score",
+    "box_offsets": "roi_heads.box_predictor.bbox_pred",
+    **{f"mask_{i + 1}": f"roi_heads.mask_head.{i}.0" for i in range(4)},
+    "mask_enlarge": "roi_heads.mask_predictor.conv5_mask",
+    "mask_logits": "roi_heads.mask_predictor.mask_fcn_logits",
+}
+
+
+class _FirstDense(typing.NamedTuple):
+    """A kernel that reads a region, which PyTorch flattens channels first."""
+
+    variable: typing.Any
+    region: tuple  # height, width, channels
+
+    @property
+    def torch_shape(self):
+        inputs, units = self.variable.shape
+        return units, inputs
+
+    def assign(self, values):
+        height, width, channels = self.region
+        values = values.reshape(-1, channels, height, width)
+        values = values.transpose(2, 3, 1, 0)
+        self.variable.assign(values.reshape(self.variable.shape))
+
+
+def load_into_detector(model, path):
+    """Loads a checkpoint of torchvision's Mask R-CNN.
+
+    The classes have to be as many as those of the model, and one for
+    background; the pyramid has to be that of `maskrcnn_resnet50_fpn`. Newer
+    forms, with normalisation in their heads, are others.
+
+    Args:
+        model: A `MaskRCNN` on a ResNet with stages and attention as in the
+            file: none, or ECA as the authors have it.
+        path: A file of `torch.save`, as in `eca_keras.load_checkpoint`.
+
+    Raises:
+        CheckpointError: (a ValueError) if the file is damaged, or does not
+            fit the model.
+        OSError: if the file cannot be read.
+    """
+    variables = {
+        f"{_TRUNK}.{name}": variable
+        for name, variable in naming.torch_variables(model.backbone).items()
+    }
+    for part in (model, model.box_head, model.mask_head):
+        for layer in part.layers:
+            for variable in layer.weights if layer.name in _HEADS else ():
+                name = f"{_HEADS[layer.name]}.{naming.leaf(variable)}"
+                variables[name] = _torch_variable(layer, variable, model)
+    with open_checkpoint(path) as state:
+        loading.assign(state, variables)
+
+
+def _torch_variable(layer, variable, model):
+    if layer.name == "box_dense1" and variable.name == "kernel":
+        return _FirstDense(variable, model.box_head.input_shape[1:])
+    return naming.in_torch_order(variable, layer)
