@@ -25,7 +25,10 @@ class Broken(ValueError):
 
     def __init__(self, rule, **received):
         self.rule = rule
-        values = (f"{k}={v!r:.{SHOWN}}" for k, v in received.items())
+        values = (
+            f"{k}={v!r}" if k == "file" else f"{k}={v!r:.{SHOWN}}"
+            for k, v in received.items()
+        )
         super().__init__(f"{rule}. Received: {', '.join(values)}")
 
 
