@@ -89,6 +89,26 @@ def _moments(preprocessing):
     return preprocessing.mean, preprocessing.std
 
 
+def mean_pixel(mean=IMAGENET_MEAN):
+    """The pixel of [0, 255] that is nearest to 0 once it is normalised.
+
+    What is around a picture has this colour, so that it looks like nothing to
+    a network.
+
+    Args:
+        mean: Mean per channel of values in [0, 1].
+
+    Returns:
+        Tuple of integers, one per channel.
+
+    Example:
+
+    >>> mean_pixel()
+    (124, 116, 104)
+    """
+    return tuple(round(255 * value) for value in mean)
+
+
 def decode_predictions(preds, top=5):
     """Names the likeliest ImageNet classes of each prediction.
 

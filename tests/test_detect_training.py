@@ -110,10 +110,10 @@ def test_samples_are_images_as_the_model_takes_them(run):
     pixels, _ = trained.samples(3, normalized=False)
     assert pixels.dtype == "uint8"
     np.testing.assert_allclose(preprocess_input(pixels), samples, atol=1e-5)
-    black = preprocess_input(np.zeros((1, 1, 3), "float32"))
-    # An image of 40 x 60 fills it, one of 50 x 50 two thirds.
-    np.testing.assert_allclose(samples[1, 5, 70], black[0, 0], atol=1e-6)
-    assert np.abs(samples[0, 5, 70] - black[0, 0]).max() > 0.1
+    # An image of 40 x 60 fills it, one of 50 x 50 two thirds. Beyond it is
+    # nothing, but for the rounding of pixels.
+    assert np.abs(samples[1, 5, 70]).max() < 0.01
+    assert np.abs(samples[0, 5, 70]).max() > 0.1
 
 
 class Marked(RetinaNet):

@@ -196,6 +196,7 @@ def test_settings_are_in_the_file(written):
         "channels": 3,
         "mean": None,  # the file normalises
         "std": None,
+        "padding": [124, 116, 104],
     }
 
 

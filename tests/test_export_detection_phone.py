@@ -60,7 +60,12 @@ def settings_of(detector, names):
 
 def test_pixels_are_ours(files):
     script = load_script()
-    settings = {"height": 32, "width": 48, "channels": 3}
+    settings = {
+        "height": 32,
+        "width": 48,
+        "channels": 3,
+        "padding": [124, 116, 104],
+    }
     sizes = set()
     for path in files:
         pixels, size = script.preprocess(script.read_image(path), settings)
@@ -104,7 +109,7 @@ def test_answers_are_those_of_predict(pixels, files, tmp_path):
             np.testing.assert_allclose(one.box, other.box, atol=0.3)
             assert one.mask is None
         count += len(answer)
-    assert count > 5
+    assert count > 3
 
 
 @pytest.fixture(scope="module")

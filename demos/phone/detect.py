@@ -31,7 +31,8 @@ def read_settings(path):
 
     The keys: `class_names`, or null; `height`, `width` and `channels` of the
     detector's input; `mean` and `std` per channel of values in [0, 1], or
-    null where the file takes [0, 255].
+    null where the file takes [0, 255]; `padding`, the pixel of [0, 255] that
+    is around the image, or null for black.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -59,8 +60,8 @@ def preprocess(image, settings):
     """Fits an image into the detector's input.
 
     Returns:
-        The pixels, uint8 (height, width, channels), zero beyond the image,
-        and the height and width of the image in them.
+        The pixels, uint8 (height, width, channels), with the padding beyond
+        the image, and the height and width of the image in them.
     """
     image = image.convert("L" if settings["channels"] == 1 else "RGB")
     limits = settings["width"], settings["height"]
@@ -69,7 +70,8 @@ def preprocess(image, settings):
         max(math.floor(side * scale + 0.5), 1) for side in image.size
     )
     small = image.resize((width, height), Image.Resampling.BILINEAR)
-    padded = Image.new(image.mode, limits)
+    padding = settings["padding"]
+    padded = Image.new(image.mode, limits, tuple(padding) if padding else 0)
     padded.paste(small)
     pixels = np.asarray(padded)
     return pixels.reshape(*pixels.shape[:2], -1), (height, width)

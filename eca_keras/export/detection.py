@@ -4,6 +4,7 @@ import numpy as np
 
 from eca_keras.applications.preprocessing import IMAGENET_MEAN
 from eca_keras.applications.preprocessing import IMAGENET_STD
+from eca_keras.applications.preprocessing import mean_pixel
 from eca_keras.applications.preprocessing import preprocess_input
 from eca_keras.errors import InputError
 from eca_keras.export import checks
@@ -47,7 +48,7 @@ class DetectionEndpoint(Endpoint):
             which detections are kept. Without, they may reach into it.
         pixels: `None` for images as `preprocess_input` makes them, or
             `"uint8"` or `"float32"` for pixels from 0 to 255 of this type,
-            padded with 0, which the file normalises.
+            padded with the pixel of their mean, which the file normalises.
         preprocessing: `Preprocessing` or another object with the `mean` and
             `std` that images are normalised with, as in `preprocess_input`;
             `None` for ImageNet's.
@@ -142,7 +143,10 @@ class DetectionEndpoint(Endpoint):
             )
         checks.check_labels(labels, self.model.num_classes)
         height, width, channels = self.image_shape
-        mean, std = self._moments() if self.pixels is None else (None, None)
+        mean, std = self._moments()
+        padding = None if mean is None else mean_pixel(mean)
+        if self.pixels is not None:
+            mean, std = None, None  # the file normalises
         fields = {
             "class_names": labels,
             "height": height,
@@ -150,11 +154,12 @@ class DetectionEndpoint(Endpoint):
             "channels": channels,
             "mean": mean,
             "std": std,
+            "padding": padding,
         }
         return Metadata(labels, fields, FILE)
 
     def _moments(self):
-        """What images are normalised with before the file."""
+        """What images are normalised with, before the file or in it."""
         if self.image_shape[-1] != 3:
             return None, None
         if self.preprocessing is None:

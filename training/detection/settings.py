@@ -15,8 +15,9 @@ from eca_keras.layers import checks
 class DetectionSettings:
     """How images are made for a detector, and what its answers mean.
 
-    Images keep their ratio, fit into the input and are padded with zeros at
-    the right and at the bottom; then all pixels are normalised.
+    Images keep their ratio, fit into the input and are padded with
+    `mean_pixel` at the right and at the bottom; then all pixels are
+    normalised.
 
     Attributes:
         class_names: Name of each label.

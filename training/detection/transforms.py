@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from eca_keras.applications.preprocessing import mean_pixel
 from eca_keras.training.data.images import resize_quickly
 
 
@@ -25,8 +26,9 @@ def fitted_sizes(sizes, input_shape):
 def resize_to_fit(image, input_shape, flip=False):
     """Resizes an image so that it just fits into a shape, and pads it.
 
-    Zeros are added at the right and at the bottom. What becomes smaller is
-    antialiased, as with Pillow.
+    At the right and at the bottom comes `mean_pixel`, 0 once it is
+    normalised: with black, small detectors find dark objects along the edge.
+    What becomes smaller is antialiased, as with Pillow.
 
     Args:
         image: uint8 tensor of shape `(height, width, 3)`.
@@ -51,7 +53,10 @@ def resize_to_fit(image, input_shape, flip=False):
         lambda: image,
     )
     height, width = input_shape[:2]
-    image = tf.pad(image, [[0, height - size[0]], [0, width - size[1]], [0, 0]])
+    color = tf.constant(mean_pixel(), tf.uint8)
+    beyond = [[0, height - size[0]], [0, width - size[1]], [0, 0]]
+    # Differences to the colour are padded with 0; uint8 wraps around twice.
+    image = tf.pad(image - color, beyond) + color
     return tf.ensure_shape(image, (height, width, 3)), size
 
 
