@@ -63,7 +63,6 @@ def test_pixels_are_ours(files):
     settings = {
         "height": 32,
         "width": 48,
-        "channels": 3,
         "padding": [124, 116, 104],
     }
     sizes = set()
@@ -201,8 +200,11 @@ def test_files_that_are_none(files, tmp_path):
     path = tmp_path / "net.tflite"
     eca_keras.export_tflite(randomised(small_net()), path, labels=list("abcde"))
     done = alone(SCRIPT, path, files[0])
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "has no detection.json inside" in done.stderr
+    done = alone(SCRIPT, tmp_path / "no.tflite", files[0])
+    assert done.returncode == 2
+    assert "no.tflite cannot be opened: No such file" in done.stderr
     assert "Traceback" not in done.stderr
     detector = spots()
     images = np.stack([photo(*Spots.SHAPE[:2], seed=i) for i in range(4)])

@@ -211,9 +211,12 @@ def test_a_file_that_is_no_image(trained, files, tmp_path):
     assert done.stdout.startswith(f"{files[0]}: ")
     eca_keras.export_tflite(network, path)
     done = classify(path, files[0])
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "has no preprocessing.json inside: export it" in done.stderr
     assert "Traceback" not in done.stderr
+    done = classify(tmp_path / "no.tflite", files[0])
+    assert done.returncode == 2
+    assert "no.tflite cannot be opened: No such file" in done.stderr
 
 
 @pytest.mark.slow

@@ -20,6 +20,12 @@ from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 from PIL import ImageOps
 
+UNREADABLE = (OSError, Image.DecompressionBombError)
+
+
+class BadInput(Exception):
+    """What is wrong with a file, in a sentence."""
+
 
 def read_settings(path):
     """Returns the labels and preprocessing constants in a TFLite file.
@@ -32,8 +38,10 @@ def read_settings(path):
     try:
         with zipfile.ZipFile(path) as archive:
             return json.loads(archive.read("preprocessing.json"))
+    except OSError as error:
+        raise BadInput(f"{path} cannot be opened: {error.strerror}") from None
     except (zipfile.BadZipFile, KeyError):
-        raise SystemExit(
+        raise BadInput(
             f"{path} has no preprocessing.json inside: export it with "
             "`eca-keras export`, or pass `preprocessing` to `export_tflite`"
         ) from None
@@ -120,12 +128,16 @@ def main(arguments=None):
     parser.add_argument("--top", type=int, default=5, help="classes to print")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
-    classify = Classifier(options.model, options.threads)
+    try:
+        classify = Classifier(options.model, options.threads)
+    except BadInput as error:
+        print(error, file=sys.stderr)
+        return 2
     failed = False
     for path in options.images:
         try:
             image = read_image(path)
-        except OSError as error:  # the other images get their answer
+        except UNREADABLE as error:  # the other images get their answer
             print(f"{path} is not a readable image: {error}", file=sys.stderr)
             failed = True
             continue

@@ -26,22 +26,37 @@ from PIL import ImageOps
 SHORTEST_SIDE = 1e-2
 
 
+UNREADABLE = (OSError, Image.DecompressionBombError)
+
+
+class BadInput(Exception):
+    """What is wrong with a file, in a sentence."""
+
+
 def read_settings(path):
     """Returns the class names and preprocessing constants in a TFLite file.
 
-    The keys: `class_names`, or null; `height`, `width` and `channels` of the
-    detector's input; `mean` and `std` per channel of values in [0, 1], or
+    The keys: `class_names`, or null; `height` and `width` of the detector's
+    input; `mean` and `std` per channel of values in [0, 1], or
     null where the file takes [0, 255]; `padding`, the pixel of [0, 255] that
-    is around the image, or null for black.
+    is around the image.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read("detection.json"))
+            settings = json.loads(archive.read("detection.json"))
+    except OSError as error:
+        raise BadInput(f"{path} cannot be opened: {error.strerror}") from None
     except (zipfile.BadZipFile, KeyError):
-        raise SystemExit(
+        raise BadInput(
             f"{path} has no detection.json inside: it is none that "
             "`export_tflite` wrote of a detector"
         ) from None
+    if settings["channels"] != 3:
+        raise BadInput(
+            f"{path} takes images of {settings['channels']} channels, which "
+            "are normalised in a way of their own"
+        )
+    return settings
 
 
 def read_image(path):
@@ -60,21 +75,18 @@ def preprocess(image, settings):
     """Fits an image into the detector's input.
 
     Returns:
-        The pixels, uint8 (height, width, channels), with the padding beyond
-        the image, and the height and width of the image in them.
+        The pixels, uint8 (height, width, 3), with the padding beyond the
+        image, and the height and width of the image in them.
     """
-    image = image.convert("L" if settings["channels"] == 1 else "RGB")
     limits = settings["width"], settings["height"]
     scale = min(limits[0] / image.width, limits[1] / image.height)
     width, height = (
         max(math.floor(side * scale + 0.5), 1) for side in image.size
     )
     small = image.resize((width, height), Image.Resampling.BILINEAR)
-    padding = settings["padding"]
-    padded = Image.new(image.mode, limits, tuple(padding) if padding else 0)
+    padded = Image.new("RGB", limits, tuple(settings["padding"]))
     padded.paste(small)
-    pixels = np.asarray(padded)
-    return pixels.reshape(*pixels.shape[:2], -1), (height, width)
+    return np.asarray(padded), (height, width)
 
 
 class FoundObject:
@@ -156,12 +168,16 @@ def main(arguments=None):
     parser.add_argument("--threshold", type=float, default=0.5)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
-    detect = Detector(options.model, options.threads)
+    try:
+        detect = Detector(options.model, options.threads)
+    except BadInput as error:
+        print(error, file=sys.stderr)
+        return 2
     failed = False
     for path in options.images:
         try:
             image = read_image(path)
-        except OSError as error:  # the other images get their answer
+        except UNREADABLE as error:  # the other images get their answer
             print(f"{path} is not a readable image: {error}", file=sys.stderr)
             failed = True
             continue
