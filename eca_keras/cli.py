@@ -12,6 +12,7 @@ import signal
 import sys
 import typing
 
+from eca_keras.errors import ComparisonFailed
 from eca_keras.errors import Diverged
 from eca_keras.errors import HostLost
 from eca_keras.errors import InputError
@@ -34,10 +35,11 @@ def main(arguments=None):
         arguments: List of strings; those of the process by default.
 
     Returns:
-        The exit code: 0; 1 where an exported file does not answer like the
-        model, or training diverged; 2 where the request cannot be carried
-        out; 69 where another host of a training run is gone; 75 where
-        training was asked to stop and can be resumed; 130 after Ctrl-C.
+        The exit code: 0; 1 where an exported file or another library does not
+        answer like the model, or training diverged; 2 where the request
+        cannot be carried out; 69 where another host of a training run is
+        gone; 75 where training was asked to stop and can be resumed; 130
+        after Ctrl-C.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments == ["--version"]:
@@ -71,7 +73,7 @@ def _exit_code(error):
         by_hand = error.received == signal.SIGINT
         return EXIT_INTERRUPTED if by_hand else EXIT_STOPPED
     codes = {
-        (ExportMismatch, Diverged): EXIT_WRONG_RESULT,
+        (ExportMismatch, Diverged, ComparisonFailed): EXIT_WRONG_RESULT,
         HostLost: EXIT_HOST_LOST,
         (InputError, OSError, ImportError): EXIT_BAD_INPUT,
     }

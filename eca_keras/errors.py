@@ -11,6 +11,10 @@ class Diverged(RuntimeError):
     """A loss, or a weight, is not a finite number."""
 
 
+class ComparisonFailed(RuntimeError):
+    """Libraries cannot be compared: one fails, or answers otherwise."""
+
+
 class Interrupted(Exception):
     """A run ended on a signal after it had saved its state.
 

@@ -18,6 +18,7 @@ from eca_keras.applications import ECAResNet18
 from eca_keras.comparison import bubbles
 from eca_keras.comparison import networks
 from eca_keras.comparison import torch_process
+from eca_keras.errors import ComparisonFailed
 
 with_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="compares with PyTorch"
@@ -165,7 +166,7 @@ def test_a_network_that_answers_otherwise_is_refused(monkeypatch):
         input_shape=(64, 64, 3), classes=10, classifier_activation=None
     )
     monkeypatch.setattr(torch_process, "load_into", lambda model, path: None)
-    with pytest.raises(RuntimeError, match="answers unlike PyTorch with the"):
+    with pytest.raises(ComparisonFailed, match="answers unlike PyTorch"):
         torch_process.TorchNetwork("ECAResNet18", model)
 
 

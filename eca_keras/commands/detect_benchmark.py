@@ -8,7 +8,7 @@ import sys
 
 @dataclasses.dataclass(frozen=True)
 class DetectBenchmark:
-    """Time Mask R-CNN against torchvision's with the same weights.
+    """Time Mask R-CNN against torchvision's on the CPU, with equal weights.
 
     Each runs in a process of its own, with and without attention; once two
     libraries have found the same objects, all take turns, one image per call.

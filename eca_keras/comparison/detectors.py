@@ -80,7 +80,7 @@ def compare_detectors(
     seed=0,
     progress=None,
 ):
-    """Times Mask R-CNN against torchvision's, one image per call.
+    """Times Mask R-CNN against torchvision's on the CPU, one image per call.
 
     All have the sizes of the paper and 80 classes. From the normalised image
     on to boxes, classes, scores and masks of 28 x 28 pixels: torchvision's
@@ -109,7 +109,7 @@ def compare_detectors(
     Raises:
         InputError: if an argument is out of its range, or `torch_python` does
             not have both packages.
-        RuntimeError: if a process fails, or two libraries do not find the
+        ComparisonFailed: if a process fails, or two libraries do not find the
             same.
     """
     progress = progress or (lambda line: None)

@@ -27,7 +27,10 @@ class Server:
     def __init__(self, threads, **arguments):
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
-        self.model = MaskRCNN(**arguments)
+        try:
+            self.model = MaskRCNN(**arguments)
+        except ValueError as error:
+            sys.exit(f"{serving.REFUSED}: {error}")
         self.images = None
 
     def about(self):

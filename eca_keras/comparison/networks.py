@@ -12,6 +12,7 @@ import keras
 from eca_keras import benchmarking
 from eca_keras.comparison import torch_process
 from eca_keras.comparison.timing import timing
+from eca_keras.errors import ComparisonFailed
 from eca_keras.errors import InputError
 from eca_keras.profiling import profile
 from eca_keras.training.classifier import build_network
@@ -134,7 +135,7 @@ def compare_networks(
     Raises:
         InputError: if an argument is out of its range, or a library has no
             such network.
-        RuntimeError: if PyTorch fails, or answers otherwise.
+        ComparisonFailed: if PyTorch fails, or answers otherwise.
     """
     progress = progress or (lambda line: None)
     _check(network, attentions, against)
@@ -188,6 +189,8 @@ def _held(model):
 
 
 def _check(network, attentions, against):
+    import tensorflow as tf
+
     default_size(network)  # refuses an unknown name
     for name, values in {"attentions": attentions, "against": against}.items():
         if len(set(values)) < len(values):
@@ -212,6 +215,11 @@ def _check(network, attentions, against):
             for attention in attentions
         ),
     }
+    if "torch" in against and tf.config.list_logical_devices("GPU"):
+        raise InputError(
+            "`against` must not be torch where TensorFlow has a GPU, for "
+            "PyTorch is timed on the CPU: hide it with CUDA_VISIBLE_DEVICES=-1"
+        )
     for library in against:
         if not has[library]:
             raise InputError(
@@ -245,7 +253,7 @@ def _contestants(network, models, against, torch_python, stack):
             )
             counts = ours[attention].counts
             if other.parameters != counts["parameters"]:
-                raise RuntimeError(
+                raise ComparisonFailed(
                     f"PyTorch's {network} has {other.parameters:,} "
                     f"parameters, ours {counts['parameters']:,}"
                 )

@@ -12,6 +12,9 @@ import time
 # sleep: what another process does meanwhile must not be timed.
 SPIN = 0.3
 
+# Last words of a process that was asked for what cannot be, before a sentence.
+REFUSED = "refused"
+
 # Where Linux says how much memory a process has had at most. `getrusage`
 # would do, but what a process starts inherits its maximum there.
 STATUS = "/proc/self/status"

@@ -14,6 +14,7 @@ from eca_keras.applications.resnet import RESNETS
 from eca_keras.applications.resnet import bottleneck_branch
 from eca_keras.comparison.worker import RemoteStep
 from eca_keras.comparison.worker import TorchWorker
+from eca_keras.errors import ComparisonFailed
 from eca_keras.layers import ECA
 from eca_keras.weights import load_into
 
@@ -86,7 +87,7 @@ class TorchNetwork(TorchWorker):
 
     Raises:
         InputError: if that Python has no PyTorch.
-        RuntimeError: if the two do not answer alike.
+        ComparisonFailed: if the two do not answer alike.
     """
 
     def __init__(self, builder, model, python=None, threads=None):
@@ -114,7 +115,7 @@ class TorchNetwork(TorchWorker):
         ours = model.predict_on_batch(np.array(reply["images"], "float32"))
         difference = abs(ours - logits).max() / abs(logits).max()
         if not difference < TOLERANCE:
-            raise RuntimeError(
+            raise ComparisonFailed(
                 f"{model.name!r} answers unlike PyTorch with the same "
                 f"weights: logits differ by {difference:.1e} of the largest"
             )

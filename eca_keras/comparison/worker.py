@@ -14,11 +14,17 @@ import subprocess
 import sys
 import tempfile
 
+from eca_keras.errors import ComparisonFailed
 from eca_keras.errors import InputError
+
+# On a GPU a call would return before its end, and memory be elsewhere.
+ON_CPU = {"CUDA_VISIBLE_DEVICES": "-1"}
 
 
 class Worker:
-    """A process that answers requests, see `serving`, until it is closed.
+    """A process on the CPU that answers requests until it is closed.
+
+    See `serving` for the other end.
 
     Args:
         command: List of strings, the program and its arguments.
@@ -39,6 +45,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 text=True,
+                env={**os.environ, **ON_CPU},
             )
             self._open = stack.pop_all()
 
@@ -46,7 +53,7 @@ class Worker:
         """Returns the reply to a request, a dictionary.
 
         Raises:
-            RuntimeError: if the process has ended.
+            ComparisonFailed: if the process has ended.
         """
         try:
             line = json.dumps({"do": request, **arguments})
@@ -69,7 +76,7 @@ class Worker:
 
     def failure(self, reason):
         """What to raise when the process has ended for a reason."""
-        return RuntimeError(f"A process ended early: {reason}")
+        return ComparisonFailed(f"A process ended early: {reason}")
 
     def close(self):
         """Ends the process."""
@@ -126,7 +133,7 @@ class TorchWorker(Worker):
     def failure(self, reason):
         if reason.startswith("ModuleNotFoundError"):
             return self._other_python(reason.partition(": ")[2])
-        return RuntimeError(f"PyTorch ended early: {reason}")
+        return ComparisonFailed(f"PyTorch ended early: {reason}")
 
     def _other_python(self, reason):
         return InputError(

@@ -2,6 +2,8 @@
 
 import typing
 
+from eca_keras.applications.detection.mask_rcnn import MaskRCNN
+from eca_keras.errors import InputError
 from eca_keras.weights import loading
 from eca_keras.weights import naming
 from eca_keras.weights.reading import open_checkpoint
@@ -47,9 +49,10 @@ class _FirstDense(typing.NamedTuple):
 def load_into_detector(model, path):
     """Loads a checkpoint of torchvision's Mask R-CNN.
 
-    The classes have to be as many as those of the model, and one for
-    background; the pyramid has to be that of `maskrcnn_resnet50_fpn`. Newer
-    forms, with normalisation in their heads, are others.
+    The state of a `maskrcnn_resnet50_fpn` as torchvision saves it since 0.15;
+    before, some layers had other names. The classes have to be as many as
+    those of the model, and one for background. Models with normalisation in
+    their heads (`v2`) are others.
 
     Args:
         model: A `MaskRCNN` on a ResNet with stages and attention as in the
@@ -57,10 +60,15 @@ def load_into_detector(model, path):
         path: A file of `torch.save`, as in `eca_keras.load_checkpoint`.
 
     Raises:
+        InputError: (a ValueError) if the model is another detector.
         CheckpointError: (a ValueError) if the file is damaged, or does not
             fit the model.
         OSError: if the file cannot be read.
     """
+    if not isinstance(model, MaskRCNN):
+        raise InputError(
+            f"`model` must be a MaskRCNN. Received: model={model!r}"
+        )
     variables = {
         f"{_TRUNK}.{name}": variable
         for name, variable in naming.torch_variables(model.backbone).items()
