@@ -318,7 +318,7 @@ def test_outputs_that_do_not_vary(export, tmp_path):
     assert report.passed
     assert not report.varies
     assert (
-        "its outputs do not vary over the samples: this comparison proves "
+        "outputs that do not vary over the samples: this comparison proves "
         "little" in str(report)
     )
 

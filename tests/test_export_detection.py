@@ -149,15 +149,15 @@ def test_report(written):
     report = written.report
     count = written.expected["count"].sum()
     assert report.detections == report.found == count > 8
-    assert (report.agreement, report.least_agreement) == (1, 1)
+    assert (report.agreement, report.least_agreement) == (1, 0.99)
     assert report.tolerance == 1e-4
-    assert report.allowed_pixels == pytest.approx(48e-4)
+    assert report.allowed_pixels == pytest.approx(32e-4)
     assert report.box_difference < 1e-4
     assert report.score_difference < 1e-5
     assert report.mask_difference is None
     assert report.samples == 4
     assert f"{report.detections}, in the file {report.found}" in str(report)
-    assert "100.0 % (needed 100 %)" in str(report)
+    assert "100.0 % (needed 99 %)" in str(report)
     [text] = [
         data
         for name, data in content(written.path.parent).items()
@@ -304,7 +304,7 @@ def test_onnx_opset(opset, detector, tmp_path):
 
 @pytest.mark.slow
 def test_onnx_opset_without_the_operations(detector, tmp_path):
-    with pytest.raises(ValueError, match="with GatherV2, opset=11"):
+    with pytest.raises(ValueError, match="from 12 to 18. Received: opset=11"):
         eca_keras.export_onnx(
             detector, tmp_path / "net.onnx", samples=noise(), opset=11
         )
@@ -426,4 +426,15 @@ def test_generated_samples(detector):
     samples = pixels.samples(None, Spots.SHAPE)
     assert samples["images"].dtype == "uint8"
     assert np.ptp(samples["images"]) > 200
-    assert (samples["sizes"] == Spots.SHAPE[:2]).all()
+    # Some leave a part out, so that it shows whether the file heeds them.
+    sizes = samples["sizes"].tolist()
+    assert sizes[:4] == [[32, 48], [32, 36], [24, 48], [32, 48]]
+
+
+@pytest.mark.parametrize(
+    "names", [(), ("sizes",), ("image",), ("images", "size")]
+)
+def test_wrong_names_of_samples(names, detector):
+    endpoint = DetectionEndpoint(detector, sizes=True)
+    with pytest.raises(ValueError, match="`samples` must have `images`, and"):
+        endpoint.samples(dict.fromkeys(names, noise()), Spots.SHAPE)

@@ -7,8 +7,6 @@ from eca_keras.export import ExportMismatch
 from eca_keras.export import detection_report
 
 PLACES = 4
-SIDE = 100  # pixels
-
 # Two images: label, score, and corners of each detection.
 FIRST = [
     (1, 0.9, (10, 10, 30, 30)),
@@ -45,7 +43,6 @@ def compared(expected, actual, tolerance=1e-4, **fields):
         actual,
         **{
             "threshold": 0.05,
-            "side": SIDE,
             "tolerance": tolerance,
             "least_agreement": 1.0,
             "path": "p",
@@ -81,15 +78,30 @@ def test_equal_answers():
     assert report.detections == report.found == 4
     assert report.agreement == 1
     assert report.box_difference == report.score_difference == 0
-    assert report.allowed_pixels == pytest.approx(1e-4 * SIDE)
+    assert report.allowed_pixels == pytest.approx(32e-4)
 
 
 def test_differences():
-    actual = changed(1, score=0.80005, box=(50.005, 10, 70, 29.996))
+    actual = changed(1, score=0.80005, box=(50.003, 10, 70, 29.998))
     report = compared(answers(FIRST, SECOND), actual)
-    assert report.box_difference == pytest.approx(5e-3, rel=1e-2)
+    assert report.box_difference == pytest.approx(3e-3, rel=1e-2)
     assert report.score_difference == pytest.approx(5e-5, rel=1e-2)
     assert compared(answers(FIRST, SECOND), actual, 1e-3).agreement == 1
+
+
+@pytest.mark.parametrize(
+    ("side", "shift", "same"),
+    [(6, 0.1, True), (6, 0.2, False), (6, 6.5, False)]
+    + [(400, 1.9, True), (400, 2.1, False)],
+)
+def test_corners_differ_in_proportion_to_the_box(side, shift, same):
+    box = np.array([30, 40, 30 + side, 40 + side])
+    expected = answers([(0, 0.9, box)], SECOND)
+    actual = answers([(0, 0.9, box + shift)], SECOND)
+    if same:
+        assert compared(expected, actual, tolerance=5e-3).agreement == 1
+    else:
+        refused(actual, expected=expected, tolerance=5e-3)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +225,7 @@ def test_answers_that_prove_nothing(images, reason):
 
 def test_what_makes_images_distinct():
     """A difference that the comparison would hardly see does not."""
-    close = [(1, 0.9, (10.05, 10, 30, 30)), *FIRST[1:]]
+    close = [(1, 0.9, (10.02, 10, 30, 30)), *FIRST[1:]]
     expected = answers(FIRST, close)
     with pytest.raises(ValueError, match="the same detections in all"):
         compared(expected, expected)

@@ -105,15 +105,32 @@ def test_float16_needs_its_epsilon(tmp_path, monkeypatch):
     assert report.found < report.detections
 
 
-@pytest.mark.slow
-def test_half_precision_is_rebuilt_in_float32(tmp_path):
-    weights = trained("retinanet").get_weights()
-    keras.config.set_dtype_policy("mixed_float16")
+def in_precision(kind, precision):
+    """A trained detector that computes in half precision."""
+    weights = trained(kind).get_weights()
+    keras.config.set_dtype_policy(precision)
     try:
-        detector = build("retinanet")
+        detector = build(kind)
     finally:
         keras.config.set_dtype_policy("float32")
     detector.set_weights(weights)
+    return detector
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_a_saved_model_computes_in_half_precision(precision, tmp_path):
+    detector = in_precision("mask_rcnn", precision)
+    report = eca_keras.export_saved_model(
+        detector, tmp_path / "net", samples=pictures(4)
+    )
+    assert report.agreement == 1
+    assert report.varies
+
+
+@pytest.mark.slow
+def test_half_precision_is_rebuilt_in_float32(tmp_path):
+    detector = in_precision("retinanet", "mixed_float16")
     path = tmp_path / "net.tflite"
     endpoint = DetectionEndpoint(detector, sizes=True, pixels="uint8")
     pixels = as_pixels(pictures())

@@ -133,8 +133,9 @@ class NetworkReport(Report):
 
 def keras_outputs(endpoint, samples):
     """Returns the outputs of an endpoint for samples, arrays by name."""
+    run = endpoint.as_predicted()
     return _by_batches(
-        lambda batch: keras.tree.map_structure(np.array, endpoint(**batch)),
+        lambda batch: keras.tree.map_structure(np.array, run(**batch)),
         samples,
         endpoint.max_batch,
     )

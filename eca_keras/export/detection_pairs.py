@@ -10,6 +10,10 @@ OVERLAP = 0.5
 # Masks are read at the box, whose differences they amplify.
 MASK_FACTOR = 10
 
+# Corners may differ by a share of the box, of small ones by that of so many
+# pixels: those of the smallest anchors, which boxes are offsets to.
+LEAST_SIDE = 32
+
 FIELDS = ("boxes", "scores", "labels", "masks")
 
 
@@ -18,7 +22,8 @@ class Limits:
     """By how much detections may differ and be the same.
 
     Attributes:
-        boxes: In pixels of the image, for each corner.
+        boxes: Of each corner, as a share of the box's longer side, which
+            counts as `LEAST_SIDE` pixels at least.
         scores: Of the scores.
         masks: Of the probabilities in a mask.
     """
@@ -28,14 +33,21 @@ class Limits:
     masks: float
 
     @classmethod
-    def of(cls, tolerance, side):
-        """Limits that follow from a tolerance.
+    def of(cls, tolerance):
+        """Limits that follow from a tolerance, a positive number."""
+        return cls(tolerance, tolerance, MASK_FACTOR * tolerance)
+
+    def pixels(self, boxes):
+        """By how many pixels a corner may differ.
 
         Args:
-            tolerance: Positive number, that of scores.
-            side: Longer side of the images in pixels.
+            boxes: Array of shape `(n, 4)`, corners.
+
+        Returns:
+            Array of shape `(n,)`.
         """
-        return cls(tolerance * side, tolerance, MASK_FACTOR * tolerance)
+        sides = (boxes[:, 2:] - boxes[:, :2]).max(-1, initial=0)
+        return self.boxes * np.maximum(sides, LEAST_SIDE)
 
 
 class Pairs:
@@ -106,7 +118,7 @@ class Pairs:
             )
             self.mask_difference = np.maximum(self.mask_difference, masks.max())
         same = (
-            (boxes <= self.limits.boxes)
+            (boxes <= self.limits.pixels(a["boxes"][rows]))
             & (scores <= self.limits.scores)
             & (masks <= self.limits.masks)
         )
@@ -134,13 +146,14 @@ def _edge(image, places, threshold):
 def _pair(a, b, limits):
     """Pairs the detections of two answers, the most alike first."""
     boxes = np.abs(a["boxes"][:, None] - b["boxes"]).max(-1)
+    boxes /= limits.pixels(a["boxes"])[:, None]
     scores = np.abs(a["scores"][:, None] - b["scores"])
     # A box without area, which the border has cut, overlaps with nothing.
     near = _overlaps(a["boxes"], b["boxes"]) >= OVERLAP
-    near |= boxes <= limits.boxes
+    near |= boxes <= 1
     near &= a["labels"][:, None] == b["labels"]
     candidates = np.argwhere(near)
-    apart = boxes / limits.boxes + scores / limits.scores
+    apart = boxes + scores / limits.scores
     order = np.argsort(apart[near], kind="stable")
     rows, columns = [], []
     for row, column in candidates[order]:

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from eca_keras.export.compare import CLEAR_VARIATION
+from eca_keras.export.detection_pairs import LEAST_SIDE
 from eca_keras.export.detection_pairs import MASK_FACTOR
 from eca_keras.export.detection_pairs import Limits
 from eca_keras.export.detection_pairs import Pairs
@@ -17,11 +18,11 @@ class DetectionReport(Report):
     """A file beside a Keras detector.
 
     A detection is the same on both sides if its label is, and its corners
-    differ by at most `tolerance` times the longer side of the images in
-    pixels, its score by the tolerance, and the probabilities in its mask by
-    ten times the tolerance. A detection that only one side has counts against
-    the file unless its score is that close to the least one that a detection
-    needs.
+    differ by at most `tolerance` times its longer side, or times 32 pixels if
+    it is smaller, its score by the tolerance, and the probabilities in its
+    mask by ten times the tolerance. A detection that only one side has counts
+    against the file unless its score is that close to the least one that a
+    detection needs.
 
     Attributes:
         detections: Number that the Keras detector finds in the samples.
@@ -33,7 +34,8 @@ class DetectionReport(Report):
             by half, the most alike together.
         score_difference: Largest difference of a score.
         mask_difference: Largest difference in a mask; `None` without masks.
-        allowed_pixels: Difference of a corner that passes.
+        allowed_pixels: Difference of a corner that passes, of boxes with
+            sides up to 32 pixels; of larger ones more in proportion.
         distinct: Whether the detector answers some images otherwise than
             others.
         finite: Whether the detector's own outputs are finite.
@@ -67,7 +69,8 @@ class DetectionReport(Report):
             (
                 "boxes differ by",
                 f"{self.box_difference:.1e} px "
-                f"(allowed {self.allowed_pixels:.1e})",
+                f"(allowed {self.allowed_pixels:.1e} for sides up to "
+                f"{LEAST_SIDE} px)",
             ),
             (
                 "scores differ by",
@@ -89,15 +92,22 @@ class DetectionReport(Report):
             f"{self.least_agreement:.0%}), so that it was not kept"
         )
 
-    def emptiness(self):
-        reason = "the same detections in all of them"
+    @property
+    def _sameness(self):
+        """What the detector answers where it proves little."""
         if not self.detections:
-            reason = "no detections"
+            return "no detections"
+        return "the same detections in all of them"
+
+    def doubt(self):
+        return f"{self.samples} samples with {self._sameness}"
+
+    def emptiness(self):
         return (
             "`samples` must be two images or more in which the detector finds "
             "something, or the comparison would prove nothing: pass some, "
             "train the detector, or say `allow_constant=True`. Received: "
-            f"{self.samples} samples with {reason}"
+            f"{self.doubt()}"
         )
 
 
@@ -106,7 +116,6 @@ def compare(
     actual,
     *,
     threshold,
-    side,
     tolerance,
     allow_constant=False,
     **fields,
@@ -117,7 +126,6 @@ def compare(
         expected: Dictionary of arrays, the Keras detector's answer.
         actual: The same of the file.
         threshold: Detections have a higher score.
-        side: Longer side of the images in pixels.
         tolerance: See `DetectionReport`.
         allow_constant: Whether the samples may be such that the comparison
             proves nothing.
@@ -129,7 +137,7 @@ def compare(
         ValueError: if the comparison proves nothing.
     """
     _check_layout(expected, actual, fields["format"])
-    limits = Limits.of(tolerance, side)
+    limits = Limits.of(tolerance)
     pairs = Pairs(expected, actual, limits, threshold)
     report = DetectionReport(
         samples=len(expected["count"]),
@@ -142,7 +150,7 @@ def compare(
         mask_difference=(
             float(pairs.mask_difference) if "masks" in expected else None
         ),
-        allowed_pixels=limits.boxes,
+        allowed_pixels=limits.boxes * LEAST_SIDE,
         distinct=_distinct(expected, limits, threshold),
         finite=all(np.isfinite(values).all() for values in expected.values()),
         **fields,

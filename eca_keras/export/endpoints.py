@@ -24,10 +24,13 @@ class Endpoint:
         model: The `keras.Model` that has the weights.
         tolerance: The difference that passes if the user does not say.
         max_batch: Samples that the model or a file sees at once.
+        least_opset: The first version of ONNX's operations that it can be
+            made of.
     """
 
     tolerance = 1e-5
     max_batch = 32
+    least_opset = 11
 
     def __init__(self, model):
         self.model = model
@@ -61,6 +64,10 @@ class Endpoint:
         """A function of tensors in the order of `specs`."""
         names = list(self.specs())
         return lambda *tensors: self(**dict(zip(names, tensors, strict=True)))
+
+    def as_predicted(self):
+        """The function as the model's `predict` runs it."""
+        return self
 
     def metadata(self, labels, preprocessing):
         """Returns the `Metadata` of the file, after checking its parts."""

@@ -24,7 +24,7 @@ from eca_keras.export.quiet import quiet
 from eca_keras.layers import checks as value_checks
 
 # Below, Clip and Pad have their bounds as attributes; above, tf2onnx ends.
-OPSETS = (11, 18)
+LAST_OPSET = 18
 OPSET = 17
 
 BATCH = "batch"  # what the size that is not fixed is called in the file
@@ -100,7 +100,7 @@ def export_onnx(
     metadata = endpoint.metadata(labels, preprocessing)
     checks.check_suffix(path, ".onnx")
     checks.check_batch_size(batch_size)
-    _check_opset(opset)
+    _check_opset(opset, endpoint.least_opset)
     _check_channels_first(channels_first, endpoint.image_shape)
     checks.check_data_format(endpoint.model, "ONNX")
     samples = endpoint.samples(samples, endpoint.image_shape)
@@ -134,11 +134,10 @@ def export_onnx(
     return report
 
 
-def _check_opset(opset):
-    first, last = OPSETS
-    if not value_checks.is_int(opset) or not first <= opset <= last:
+def _check_opset(opset, first):
+    if not value_checks.is_int(opset) or not first <= opset <= LAST_OPSET:
         raise InputError(
-            f"`opset` must be an integer from {first} to {last}. "
+            f"`opset` must be an integer from {first} to {LAST_OPSET}. "
             f"Received: opset={opset!r}"
         )
 

@@ -84,6 +84,10 @@ class Report:
         """Why the comparison proves nothing, if nothing varies."""
         raise NotImplementedError
 
+    def doubt(self):
+        """The same in a few words."""
+        return "outputs that do not vary over the samples"
+
     def check(self, allow_constant):
         """Raises what there is to say against keeping the file.
 
@@ -121,10 +125,7 @@ class Report:
         rows.append(("result", "passed" if self.passed else "FAILED"))
         notes = list(self.notes)
         if not self.varies:
-            notes.append(
-                "its outputs do not vary over the samples: this comparison "
-                "proves little"
-            )
+            notes.append(f"{self.doubt()}: this comparison proves little")
         rows.extend(("note", note) for note in notes)
         lines = [f"  {name:<20}{value}" for name, value in rows]
         return "\n".join([f"{self.format}: {self.path}", *lines])
