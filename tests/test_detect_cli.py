@@ -185,6 +185,15 @@ def test_export(run, capsys, tmp_path, format, options):
     assert path.exists()
 
 
+def test_export_on_other_data(run, capsys, tmp_path):
+    arguments = ["detect", "export", str(tmp_path / "a.tflite")]
+    arguments += ["--model", str(run), "--data", "shapes"]
+    assert cli.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert "data='shapes' has other classes than the model" in said
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_train_refuses_to_export_what_finds_nothing(data, capsys, tmp_path):
     config = quick(data, tmp_path / "run", epochs=1)

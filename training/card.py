@@ -211,7 +211,12 @@ def _devices(metrics):
 def _exports(folder):
     """Rows for the files whose reports lie beside them."""
     lines = []
-    for path in sorted(folder.glob("*.json")):
+    # That of a SavedModel is in the folder itself.
+    reports = [
+        *folder.glob("*.json"),
+        *folder.glob("*/assets.extra/report.json"),
+    ]
+    for path in sorted(reports):
         report = _read(path)
         if not isinstance(report, dict) or "largest_difference" not in report:
             continue

@@ -159,6 +159,8 @@ class DetectExport:
         model: Folder that `eca-keras detect train` wrote, or a .keras file in
             it.
         format: 'saved_model', 'tflite' or 'onnx'.
+        data: The images to compare on, as in `eca-keras detect train`; by
+            default those of the training run.
         pixels: 'uint8' or 'float32': the file takes pixels from 0 to 255 of
             this type and normalises them; by default it takes images as
             `preprocess_input` makes them.
@@ -167,7 +169,7 @@ class DetectExport:
         quantize: For tflite: 'none' or 'float16'.
         batch_size: For tflite and onnx: images that the file takes at once, 0
             for any number; by default 1 for tflite and any for onnx.
-        opset: For onnx: version of its operations, 11 to 18.
+        opset: For onnx: version of its operations, 12 to 18.
         serving_version: For saved_model: write to the folder of this number
             in OUTPUT, as TensorFlow Serving expects it.
     """
@@ -175,6 +177,7 @@ class DetectExport:
     output: typing.Annotated[pathlib.Path, tyro.conf.Positional]
     model: pathlib.Path = pathlib.Path("runs/shapes")
     format: str = "tflite"
+    data: str | None = None
     pixels: str | None = None
     sizes: bool = False
     quantize: str | None = None
@@ -189,12 +192,14 @@ class DetectExport:
         trained = TrainedDetector.load(self.model)
         interface = {"pixels": self.pixels, "sizes": self.sizes}
         report = export_detector(
-            trained, self.format, self.output, interface, **given
+            trained, self.format, self.output, interface, self.data, **given
         )
         print(report)
 
 
-def export_detector(trained, format, path, interface=None, **options):
+def export_detector(
+    trained, format, path, interface=None, data=None, **options
+):
     """Exports a detector, compared on images of its own data.
 
     Args:
@@ -202,6 +207,7 @@ def export_detector(trained, format, path, interface=None, **options):
         format: One of `EXPORTS`.
         path: Where to write.
         interface: Arguments of `DetectionEndpoint`: what the file takes.
+        data: As in `DetectExport`.
         **options: Further arguments of the format's function.
 
     Returns:
@@ -212,7 +218,9 @@ def export_detector(trained, format, path, interface=None, **options):
     endpoint = DetectionEndpoint(
         trained.model, preprocessing=trained.settings, **(interface or {})
     )
-    images, sizes = trained.samples(normalized=endpoint.pixels is None)
+    images, sizes = trained.samples(
+        normalized=endpoint.pixels is None, data=data
+    )
     samples = {"images": images}
     if endpoint.sizes:
         samples["sizes"] = sizes

@@ -148,7 +148,7 @@ class TrainedDetector:
         found["count"] = np.minimum(found["count"], better)
         return image, list(in_file(found, 0, sizes[0], size))
 
-    def samples(self, count=SAMPLES, normalized=True):
+    def samples(self, count=SAMPLES, normalized=True, data=None):
         """Returns up to `count` images of the data, as the model takes them.
 
         They are taken at equal distances from the validation images.
@@ -156,13 +156,14 @@ class TrainedDetector:
         Args:
             count: How many.
             normalized: Whether as `preprocess_input` makes them, or pixels.
+            data: As in `DetectConfig`; by default that of the run.
 
         Returns:
             `(images, sizes)`: a float32 array
             `(count, height, width, 3)`, uint8 for pixels, and int32
             `(count, 2)`, heights and widths inside the padding.
         """
-        split = self.source(None)[0].validation
+        split = self.source(data)[0].validation
         count = min(count, split.size)
         shape = self.settings.input_shape
         shown, sizes = zip(
