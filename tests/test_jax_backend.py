@@ -60,7 +60,8 @@ def test_layers_equal_numpy():
 )
 @pytest.mark.parametrize("model", [*NETWORKS, *ZOO])
 def test_networks_equal_tensorflow(model, tmp_path):
-    names = ["eca"] if model in ZOO else list(CASES)
+    # Compiling takes long: one network has all modules.
+    names = list(CASES) if model == "ECAResNet20" else ["eca"]
     logits = {
         f"{model}/{name}": np.asarray(network(model, name)(images(model)))
         for name in names
