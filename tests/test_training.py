@@ -301,15 +301,21 @@ def test_output_must_not_hold_results(tmp_path):
 def test_best_model_has_highest_top1_then_lowest_loss(tmp_path):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     results = Results(tmp_path)
+
+    def bias(name):
+        saved = keras.models.load_model(tmp_path / name)
+        return float(saved.layers[0].bias[0])
+
+    saved = []
     epochs = [(0.5, 1.0), (0.9, 0.7), (0.9, 0.4), (0.9, 0.6), (0.8, 0.1)]
     for epoch, (top1, loss) in enumerate(epochs):
         model.layers[0].bias.assign([float(epoch)])
         row = {"epoch": epoch + 1, "val_top1": top1, "val_loss": loss}
-        results.add(row, model)
-    best = keras.models.load_model(tmp_path / "model.keras")
-    last = keras.models.load_model(tmp_path / "last.keras")
-    assert float(best.layers[0].bias[0]) == 2
-    assert float(last.layers[0].bias[0]) == 4
+        results.add(row, model, final=epoch == 4)
+        saved.append(bias("last.keras"))
+    assert bias("model.keras") == 2
+    # The fourth epoch was neither the best nor the last, and soon over.
+    assert saved == [0, 1, 2, 2, 4]
     assert results.best == (0.9, -0.4)
 
 

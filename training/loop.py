@@ -218,7 +218,7 @@ class Run:
         self.progress.pause()
 
     def _end_epoch(self):
-        trainer, job = self.trainer, self.job
+        trainer, job, config = self.trainer, self.job, self.config
         epoch = trainer.step // job.steps
         if epoch == len(self.results.rows):
             return
@@ -236,7 +236,8 @@ class Run:
                     "seconds": round(seconds, 2),
                 }
                 if self.cluster.chief:
-                    self.results.add(row, job.task.model)
+                    final = epoch == config.epochs
+                    self.results.add(row, job.task.model, final)
                 else:
                     self.results.rows.append(row)
         if not figures:

@@ -2,13 +2,19 @@
 
 import contextlib
 import csv
+import math
 import pathlib
 import shutil
+import time
 
 import keras
 import tensorflow as tf
 
 from eca_keras.atomic import staged_files
+
+# Saving a model takes about a second, most of short epochs. It is saved so
+# often, when it is the best, and at the end.
+SECONDS = 10
 
 # What the names of validation's figures begin with.
 VALIDATION = "val_"
@@ -40,22 +46,27 @@ class Results:
         self.score = score
         self.rows = []
         self.best = None
+        self._saved = -math.inf
         self._writers = {}
 
-    def add(self, row, model):
+    def add(self, row, model, final=False):
         """Adds an epoch.
 
         Args:
             row: Figures of the epoch; `val_` marks those of validation.
             model: The model after it, for `last.keras`, and for `model.keras`
                 if it is the best.
+            final: Whether it is the last one of the run.
         """
         last = self.folder / "last.keras"
-        with staged_files(last) as [partial], _not_synchronized(model):
-            model.save(partial)
         score = self.score(row)
         measured = score is not None
-        if measured and (self.best is None or score > tuple(self.best)):
+        best = measured and (self.best is None or score > tuple(self.best))
+        if best or final or time.monotonic() - self._saved > SECONDS:
+            with staged_files(last) as [partial], _not_synchronized(model):
+                model.save(partial)
+            self._saved = time.monotonic()
+        if best:
             self.best = score
             with staged_files(self.folder / "model.keras") as [partial]:
                 shutil.copyfile(last, partial)
