@@ -66,10 +66,20 @@ def test_predict(run, capsys, tmp_path):
             rf"{good}: class \d+ [\d.]+% at [\d.]+, [\d.]+, [\d.]+, [\d.]+",
             line,
         )
-    with Image.open(tmp_path / "new" / "good.png") as picture:
+    with Image.open(tmp_path / "new" / "good.objects.png") as picture:
         assert picture.size == (350, 630)
-    assert [p.name for p in (tmp_path / "new").iterdir()] == ["good.png"]
+    names = [path.name for path in (tmp_path / "new").iterdir()]
+    assert names == ["good.objects.png"]
     assert describe(good, [], ()) == f"{good}: nothing found"
+
+
+def test_pictures_in_the_place_of_images(run, capsys, tmp_path):
+    drawn = tmp_path / "good.objects.png"
+    drawn.write_text("precious")
+    arguments = ["detect", "predict", str(tmp_path / "good.png"), str(drawn)]
+    arguments += ["--model", str(run), "--pictures", str(tmp_path)]
+    assert "good.objects.png would be lost" in refused(arguments, capsys)
+    assert drawn.read_text() == "precious"
 
 
 def test_recipe_file_and_overrides(tmp_path):

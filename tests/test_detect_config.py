@@ -21,7 +21,10 @@ from eca_keras.training.schedules import describe_rate
     [
         ({"detector": "YOLO"}, "`detector` must be one of RetinaNet, Faster"),
         ({"backbone": "VGG16"}, "`backbone` must be one of ECAResNet18"),
-        ({"backbone": "ECAResNet18"}, "`alpha` must be 1 for all backb"),
+        (
+            {"backbone": "ECAResNet18", "alpha": 0.5},
+            "`alpha` must be 1 for all",
+        ),
         ({"height": 16}, "`height` must be at least 32. Received: height=16"),
         ({"epochs": 0}, "`epochs` must be at least 1"),
         ({"optimizer": "lamb"}, "`optimizer` must be one of sgd, adam"),
@@ -91,8 +94,8 @@ def test_the_published_schedule():
     config = detect_recipe("1x", learning_rate=0.02)
     schedule = make_schedule(config, steps_per_epoch=1000)
     expected = {
-        0: 0.02 * 0.001,
-        250: 0.02 * (1 - 0.5 * 0.999),
+        0: 0.02 / 3,
+        250: 0.02 * (1 - 0.5 * 2 / 3),
         500: 0.02,
         7999: 0.02,
         8000: 0.002,

@@ -347,6 +347,42 @@ def test_data_that_does_not_fit_together(root):
         load(root)
 
 
+def test_why_nothing_is_left(root):
+    """What was left out, and why, is in the refusal."""
+    annotations = [{**one, "image_id": "10"} for one in good_annotations()]
+    write_json(root, content_of(annotations))
+    with pytest.raises(InputError, match="learn from; .*6 annotations left ou"):
+        load(root)
+    content = content_of(good_annotations())
+    for entry in content["images"]:
+        entry["height"] = float(entry["height"])
+    write_json(root, content)
+    with pytest.raises(InputError, match="can be used; .*`height` must be a p"):
+        load(root)
+
+
+def test_an_image_that_was_left_out_comes_again(root):
+    content = content_of(good_annotations())
+    broken = {"id": content["images"][2]["id"]}
+    content["images"].insert(0, broken)
+    write_json(root, content)
+    split = load(root, keep_empty=True).train
+    assert split.image_ids.tolist() == [10, 20, 30, 40]
+    assert split.sizes.tolist() == [list(size) for size in SIZES]
+    for index, size in enumerate(SIZES):
+        assert tuple(split.read(index).shape[:2]) == size
+
+
+@pytest.mark.parametrize("name", ["a\0/x.png", "\ud800/x.png"])
+def test_names_that_no_file_can_have(root, name):
+    content = content_of(good_annotations())
+    content["images"][3]["file_name"] = name
+    write_json(root, content)
+    with pytest.raises(InputError, match="image 40: its file must exist"):
+        load(root)
+    assert load(root, on_bad_image="skip", keep_empty=True).train.size == 3
+
+
 def judged(truth, found, kind):
     """The twelve figures of pycocotools."""
     from pycocotools.coco import COCO

@@ -23,6 +23,9 @@ from eca_keras.training.setup import Setup
 from eca_keras.training.strategy import Cluster
 from eca_keras.training.trainer import Trainer
 
+# Before an evaluation, what was trained for longer is saved, in seconds.
+UNSAVED = 30
+
 
 def train(config, resume=False, verbose=1, conclude=None):
     """Trains a network and writes the results to `config.output`.
@@ -222,6 +225,8 @@ class Run:
         epoch = trainer.step // job.steps
         if epoch == len(self.results.rows):
             return
+        if job.measures(epoch) and time.monotonic() - self._saved > UNSAVED:
+            self.save()  # an evaluation may take long, and be stopped
         means = trainer.means()
         seconds = self.epoch_seconds + self._since_mark()
         with self._averaged():

@@ -57,10 +57,10 @@ class DetectEvaluate:
         )
         text = json.dumps(metrics, indent=2)
         print(text)
+        if self.results:  # first: it cannot be read from the screen
+            write_text(self.results, json.dumps(found) + "\n")
         if self.output:
             write_text(self.output, text + "\n")
-        if self.results:
-            write_text(self.results, json.dumps(found) + "\n")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,11 +71,13 @@ class DetectPredict:
     y2 in pixels of the file.
 
     Args:
-        images: Image files: JPEG, PNG, BMP or GIF.
+        images: Image files: JPEG, PNG, BMP, GIF, WebP or TIFF.
         model: Folder that `eca-keras detect train` wrote, or a .keras file in
             it.
-        threshold: Objects must have a higher score.
-        pictures: Folder for the images with the objects drawn, as PNG.
+        threshold: Objects must have a higher score. Those up to 0.05 are
+            never found.
+        pictures: Folder for the images with the objects drawn: of cat.jpg
+            it gets cat.objects.png.
     """
 
     images: typing.Annotated[tuple[pathlib.Path, ...], tyro.conf.Positional]
@@ -106,6 +108,16 @@ class DetectPredict:
                 "`images` must differ in their names where `pictures` are "
                 f"written. Received twice: {', '.join(twice)}"
             )
+        given = {path.resolve() for path in self.images}
+        for path in self.images:
+            if self._picture(path).resolve() in given:
+                raise InputError(
+                    "`pictures` must be a folder without the images: "
+                    f"{self._picture(path)} would be lost"
+                )
+
+    def _picture(self, path):
+        return self.pictures / f"{path.stem}.objects.png"
 
     def run(self):
         self._check()
@@ -123,8 +135,7 @@ class DetectPredict:
                 continue
             print(describe(path, found, names), flush=True)
             if self.pictures:
-                picture = self.pictures / f"{path.stem}.png"
-                write_picture(picture, image, found, names)
+                write_picture(self._picture(path), image, found, names)
         if problems:
             raise InputError("; ".join(problems))
 

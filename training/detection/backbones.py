@@ -32,6 +32,7 @@ def make_backbone(config):
     kernel_size = parse_kernel_size(config.kernel_size)
     if isinstance(kernel_size, str) and kernel_size == "paper":
         kernel_size = _published(config)
+    alpha = config.backbone_alpha
     weights = config.backbone_weights
     of_keras = weights is not None and _is_model(weights)
     try:
@@ -42,7 +43,7 @@ def make_backbone(config):
             include_top=False,
             input_shape=(None, None, 3),
             weights=None if of_keras else weights,
-            **({} if config.alpha == 1 else {"alpha": config.alpha}),
+            **({} if alpha == 1 else {"alpha": alpha}),
         )
     except OSError as error:
         if weights is None or not pathlib.Path(weights).is_file():

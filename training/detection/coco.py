@@ -101,12 +101,18 @@ def read_part(file, folder, *, masks, on_bad_annotation, on_bad_image):
     missing = Complaints(file, on_bad_image)
     places, paths = _images(content["images"], folder, complaints, missing)
     if not paths:
-        raise InputError(f"{file} has no image that can be used")
+        reasons = complaints.notes() + missing.notes()
+        raise InputError(
+            "; ".join([f"{file} has no image that can be used", *reasons])
+        )
     labels = {number: label for label, number in enumerate(categories)}
     reader = AnnotationReader(places, labels, masks, complaints)
     for place, annotation in enumerate(content["annotations"]):
         reader.add(annotation, place)
+    # In the order of the files: that of the ids is another one where one that
+    # was left out comes again.
     kept = {number: place for number, place in places.items() if place}
+    kept = dict(sorted(kept.items(), key=lambda item: item[1][0]))
     sizes = np.array([size for _, *size in kept.values()], "int32")
     split = DetectionSplit(
         images=file_split(paths, sizes),
@@ -185,7 +191,7 @@ def _images(entries, folder, complaints, missing):
 def _names_in(folder):
     try:
         return set(os.listdir(folder))
-    except OSError:
+    except (OSError, ValueError):  # such as a name with a zero
         return set()
 
 

@@ -59,8 +59,9 @@ def load(name, masks, on_bad_annotation, on_bad_image):
     """
     if masks:
         raise InputError(
-            f"`masks` must be False for 'tfds:{name}', which has none: "
-            "'coco:FOLDER' has. Received: masks=True"
+            f"`masks` must be False for 'tfds:{name}', which has none, as "
+            "detectors but Mask R-CNN have it: 'coco:FOLDER' has masks. "
+            "Received: masks=True"
         )
     require("train", f"The data set 'tfds:{name}'", "tensorflow_datasets")
     import tensorflow_datasets as tfds
@@ -122,7 +123,10 @@ def _read_part(title, records, names, on_bad_annotation, on_bad_image):
             for place, annotation in enumerate(annotations):
                 reader.add(annotation, place)
     if not kept:
-        raise InputError(f"{title} has no image that can be used")
+        reasons = complaints.notes() + unreadable.notes()
+        raise InputError(
+            "; ".join([f"{title} has no image that can be used", *reasons])
+        )
     sizes = np.array(sizes, "int32")
     ids = [number for number, place in places.items() if place]
     numbers = CATEGORY_IDS

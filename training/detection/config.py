@@ -17,6 +17,9 @@ from eca_keras.training.detection.rules import ON_BAD_ANNOTATION
 RATES = {"RetinaNet": 0.01, "FasterRCNN": 0.02, "MaskRCNN": 0.02}
 RATED_BATCH = 16
 
+# Of an ECAMobileNetV2 where no width is given: it suits small pictures.
+ALPHA = 0.35
+
 
 @dataclasses.dataclass(frozen=True)
 class DetectConfig:
@@ -34,7 +37,8 @@ class DetectConfig:
         kernel_size: 'adaptive', 'paper' (of the released detector), an odd
             integer, or a list of one per stage.
         attention: 'eca', another attention module, or 'none'.
-        alpha: Width of an ECAMobileNetV2, times the standard one.
+        alpha: Width of an ECAMobileNetV2, times the standard one; 0.35 if
+            it is not given.
         data: 'shapes', 'shapes:N', 'coco:FOLDER',
             'coco:IMAGES,ANNOTATIONS.json' or 'tfds:coco/2017'.
         height: Height of the network's input, in pixels. Images keep their
@@ -104,7 +108,7 @@ class DetectConfig:
     backbone_weights: str | None = None
     kernel_size: int | list[int] | str = "adaptive"
     attention: str = "eca"
-    alpha: float = 0.35
+    alpha: float | None = None
     data: str = "shapes:512"
     height: int = 128
     width: int = 128
@@ -156,7 +160,7 @@ class DetectConfig:
             if self.learning_rate is None and getattr(self, name) != value:
                 rule = f"must be {value!r} with learning_rate=None"
                 raise refusal(name, getattr(self, name), rule)
-        if self.alpha != 1 and self.backbone != "ECAMobileNetV2":
+        if self.alpha not in (None, 1) and self.backbone != "ECAMobileNetV2":
             rule = "must be 1 for all backbones but ECAMobileNetV2"
             raise refusal("alpha", self.alpha, rule)
         if self.optimizer == "adam" and self.weight_decay:
@@ -194,6 +198,13 @@ class DetectConfig:
         return (self.height, self.width, 3)
 
     @property
+    def backbone_alpha(self):
+        """Width of the backbone, times the standard one."""
+        if self.alpha is not None or self.backbone != "ECAMobileNetV2":
+            return self.alpha or 1.0
+        return ALPHA
+
+    @property
     def masks(self):
         """Whether objects have masks."""
         return self.detector == "MaskRCNN"
@@ -202,7 +213,7 @@ class DetectConfig:
 # Settings of `TrainConfig` that mean the same here.
 _SHARED_RANGES = (
     *("epochs", "batch_size", "base_batch_size", "decay_rate", "momentum"),
-    *("weight_decay", "validation_fraction", "alpha", "worker_timeout"),
+    *("weight_decay", "validation_fraction", "worker_timeout"),
     *("checkpoint_seconds", "seed", "output"),
 )
 _COUNTS = (
@@ -218,6 +229,10 @@ DETECT_RANGES = {
     "learning_rate": (
         lambda x: x is None or POSITIVE[0](x),
         f"{POSITIVE[1]}, or None",
+    ),
+    "alpha": (
+        lambda x: x is None or RANGES["alpha"][0](x),
+        f"{RANGES['alpha'][1]}, or None",
     ),
     "warmup_steps": at_least(0),
     "warmup_start": within(0, 1),

@@ -99,16 +99,17 @@ def load_detection_source(
         rest, held = hold_out(same, validation_fraction)
         train, validation = train.select(rest), train.select(held)
     if not keep_empty:
-        train, found = _without_empty(train)
+        train, found = _without_empty(train, notes)
         notes += found
     return DetectionSource(train, validation, notes)
 
 
-def _without_empty(split):
+def _without_empty(split, notes):
     counts = split.objects.counts()
     full = np.flatnonzero(counts)
     if not len(full):
-        raise InputError("The training images have no objects to learn from")
+        rule = "The training images have no objects to learn from"
+        raise InputError("; ".join([rule, *notes]))
     empty = len(counts) - len(full)
     if not empty:
         return split, ()

@@ -186,16 +186,8 @@ class DetectionSetup(Job):
 
     @property
     def notes(self):
-        places = self.config.places
-        crowded = int((self.source.train.objects.counts() > places).sum())
-        if not crowded:
-            return self.source.notes
-        images = "training images have" if crowded > 1 else "training image has"
-        note = (
-            f"{crowded:,} {images} more than {places} objects (`places`): the "
-            "largest are learned"
-        )
-        return (*self.source.notes, note)
+        source = self.source
+        return source.notes + source.train.notes_on_places(self.config.places)
 
     @property
     def slots(self):

@@ -200,7 +200,8 @@ class TrainedDetector:
                 f"{self._config} does not say what data the run had: name "
                 "them by `data`"
             )
-        policy = {"on_bad_image": "fail", **options}
+        # What is found where there is nothing is wrong in any part.
+        policy = {"on_bad_image": "fail", **options, "keep_empty": True}
         source = load_detection_source(**policy, masks=self.masks)
         if source.class_names != self.settings.class_names:
             raise InputError(
