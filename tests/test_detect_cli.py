@@ -50,6 +50,19 @@ def test_evaluate(run, data, capsys, tmp_path):
     assert again == {name: printed[name] for name in again}
 
 
+def test_evaluate_on_all_images_of_a_file(run, data, capsys):
+    folder = data.removeprefix("coco:")
+    file = f"{folder}/annotations/instances_train2017.json"
+    arguments = ["--model", str(run), "--part", "all"]
+    named = ["--data", f"coco:{folder}/train2017,{file}"]
+    assert cli.main(["detect", "evaluate", *arguments, *named]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["evaluated_on"], printed["images"]) == ("all", 4)
+    assert "for data with these two parts. Received: part='all'" in refused(
+        ["detect", "evaluate", *arguments], capsys
+    )
+
+
 def test_predict(run, capsys, tmp_path):
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"
     Image.fromarray(photo(90, 50, seed=0)).save(good)

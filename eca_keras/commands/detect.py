@@ -15,7 +15,7 @@ from eca_keras.commands.export import export_function
 from eca_keras.commands.export import export_options
 from eca_keras.errors import InputError
 
-PARTS = ("train", "validation")
+PARTS = ("train", "validation", "all")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,8 @@ class DetectEvaluate:
             it.
         data: The images, as in `eca-keras detect train`; by default those of
             the training run.
-        part: 'validation' or 'train'.
+        part: 'validation', 'train', or 'all' images of 'coco:IMAGES,
+            ANNOTATIONS.json', of which a tenth is for validation otherwise.
         batch_size: Images per step.
         strategy: As in `eca-keras detect train`.
         output: File for the figures as JSON.

@@ -93,7 +93,9 @@ def load_detection_source(
         on_bad_image=on_bad_image,
     )
     train, validation = splits["train"], splits.get("validation")
+    whole = None
     if validation is None:
+        whole = train
         # As of one class: an image may have objects of many.
         same = np.zeros(train.size)
         rest, held = hold_out(same, validation_fraction)
@@ -101,7 +103,7 @@ def load_detection_source(
     if not keep_empty:
         train, found = _without_empty(train, notes)
         notes += found
-    return DetectionSource(train, validation, notes)
+    return DetectionSource(train, validation, notes, whole)
 
 
 def _without_empty(split, notes):

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from eca_keras.errors import InputError
 from eca_keras.training.data.source import Split
 from eca_keras.training.detection.objects import Objects
 
@@ -156,11 +157,32 @@ class DetectionSource:
         class_names: Name of each label.
         category_ids: What the annotations call each label.
         notes: Sentences about the data that the user should see.
+        whole: Both together, None if the data set itself has the two parts.
     """
 
     train: DetectionSplit
     validation: DetectionSplit
     notes: tuple = ()
+    whole: DetectionSplit | None = None
+
+    def part(self, name):
+        """Returns the `DetectionSplit` of this name.
+
+        Args:
+            name: `"train"`, `"validation"`, or `"all"` for both together,
+                such as a file of images to test with.
+
+        Raises:
+            InputError: for `"all"`, if the data set itself has two parts.
+        """
+        if name != "all":
+            return {"train": self.train, "validation": self.validation}[name]
+        if self.whole is None:
+            raise InputError(
+                "`part` must be 'train' or 'validation' for data with these "
+                "two parts. Received: part='all'"
+            )
+        return self.whole
 
     @property
     def class_names(self):

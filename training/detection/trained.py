@@ -81,7 +81,8 @@ class TrainedDetector:
 
         Args:
             data: As in `DetectConfig`; by default that of the run.
-            part: `"validation"` or `"train"`.
+            part: `"validation"`, `"train"`, or `"all"` images of a file in
+                COCO's format.
             batch_size: Images per step.
             strategy: As in `DetectConfig`.
 
@@ -94,7 +95,7 @@ class TrainedDetector:
                 than the detector.
         """
         source, options = self.source(data)
-        split = getattr(source, part)
+        split = source.part(part)
         with Cluster(strategy, alone=True) as cluster:
             check_batch_size(batch_size, cluster.strategy)
             with cluster.strategy.scope():
