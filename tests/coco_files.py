@@ -6,6 +6,8 @@ import numpy as np
 from pictures import photo
 from PIL import Image
 
+from eca_keras.training.detection.data import load_detection_source
+
 # The ids of COCO: 80 of 1 to 90.
 UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 IDS = [i for i in range(1, 91) if i not in UNUSED]
@@ -119,8 +121,29 @@ def write_part(root, annotations=None, part="train2017"):
     return write_json(root, content, part)
 
 
+def write_parts(root):
+    """Writes four images to learn from and the same for validation."""
+    for part in ("train2017", "val2017"):
+        write_part(root, part=part)
+
+
 def write_json(root, content, part="train2017"):
     path = root / "annotations" / f"instances_{part}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(content))
     return path
+
+
+def load(root, **options):
+    return load_detection_source(f"coco:{root}", **options)
+
+
+def labels_of(split):
+    """Ids of categories by ids of images, crowds apart."""
+    return {
+        int(number): [
+            split.category_ids[split.objects.labels[row]]
+            for row in split.objects.learned(index, 100)
+        ]
+        for index, number in enumerate(split.image_ids)
+    }

@@ -5,7 +5,7 @@ import dataclasses
 import pathlib
 
 import pytest
-from coco_files import write_part
+from coco_files import write_parts
 from detection_cases import randomize
 from detection_cases import tiny_backbone
 
@@ -35,8 +35,7 @@ QUICK = {
 
 def coco_folder(root):
     """Writes four images to learn from and the same for validation."""
-    for part in ("train2017", "val2017"):
-        write_part(root, part=part)
+    write_parts(root)
     return f"coco:{root}"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from coco_files import center_of
-from coco_files import write_part
+from coco_files import write_parts
 from pictures import cut
 from pictures import photo
 from PIL import Image
@@ -48,8 +48,7 @@ PADDING = (124, 116, 104)  # ImageNet's mean
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("coco")
-    write_part(root)
-    write_part(root, part="val2017")
+    write_parts(root)
     return root
 
 
@@ -297,8 +296,7 @@ def test_evaluation_shows_every_image_once_in_order(source):
 @pytest.fixture
 def damaged(tmp_path):
     """Four training images, of which only the last can be used."""
-    write_part(tmp_path)
-    write_part(tmp_path, part="val2017")
+    write_parts(tmp_path)
     folder = tmp_path / "train2017"
     cut(folder / "0.jpg")
     (folder / "1.png").write_text("I am a text")

@@ -20,10 +20,13 @@ from eca_keras.errors import Diverged
 from eca_keras.errors import InputError
 from eca_keras.training import Interrupted
 from eca_keras.training import TrainConfig
+from eca_keras.training import loop
 from eca_keras.training import train
+from eca_keras.training.checkpoints import Checkpoints
 from eca_keras.training.classifier import build_classifier
 from eca_keras.training.results import Results
 from eca_keras.training.results import synchronize
+from eca_keras.training.setup import Setup
 from eca_keras.training.setup import make_optimizer
 from eca_keras.training.trained import Trained
 from eca_keras.training.trainer import Trainer
@@ -173,6 +176,28 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
         np.testing.assert_array_equal(weights_of(output / name), reference)
     for name in ("loss", "top1", "top5", "best_epoch"):
         assert metrics[name] == run[1][name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("unsaved", "saved"), [(-1.0, True), (600.0, False)])
+def test_what_is_saved_before_an_evaluation(
+    tmp_path, monkeypatch, unsaved, saved
+):
+    class Killed(Exception):
+        pass
+
+    def evaluate(*_):
+        raise Killed
+
+    monkeypatch.setattr(loop, "UNSAVED", unsaved)
+    monkeypatch.setattr(Setup, "measure", evaluate)
+    with pytest.raises(Killed):
+        train(TrainConfig(**QUICK, output=str(tmp_path / "run")), verbose=0)
+    _, facts, _ = Checkpoints(tmp_path / "run" / "checkpoints").load()
+    assert (facts is not None) == saved
+    if saved:
+        assert facts["step"] > 0
+        assert facts["rows"] == []
 
 
 def test_resume_needs_a_run(tmp_path):

@@ -20,6 +20,7 @@ from eca_keras.training.detection.rules import Complaints
 from eca_keras.training.detection.rules import check_id
 from eca_keras.training.detection.rules import check_keys
 from eca_keras.training.detection.rules import entry_name
+from eca_keras.training.detection.rules import nothing_left
 from eca_keras.training.detection.source import DetectionSplit
 
 PARTS = {"train": "train", "validation": "val"}
@@ -101,18 +102,15 @@ def read_part(file, folder, *, masks, on_bad_annotation, on_bad_image):
     missing = Complaints(file, on_bad_image)
     places, paths = _images(content["images"], folder, complaints, missing)
     if not paths:
-        reasons = complaints.notes() + missing.notes()
-        raise InputError(
-            "; ".join([f"{file} has no image that can be used", *reasons])
+        raise nothing_left(
+            f"{file} has no image that can be used",
+            complaints.notes() + missing.notes(),
         )
     labels = {number: label for label, number in enumerate(categories)}
     reader = AnnotationReader(places, labels, masks, complaints)
     for place, annotation in enumerate(content["annotations"]):
         reader.add(annotation, place)
-    # In the order of the files: that of the ids is another one where one that
-    # was left out comes again.
     kept = {number: place for number, place in places.items() if place}
-    kept = dict(sorted(kept.items(), key=lambda item: item[1][0]))
     sizes = np.array([size for _, *size in kept.values()], "int32")
     split = DetectionSplit(
         images=file_split(paths, sizes),
@@ -165,7 +163,7 @@ def _images(entries, folder, complaints, missing):
 
     Returns:
         A dictionary from ids to `(index, height, width)`, to `None` where an
-        image is left out; and the paths of the others.
+        image is left out; and the paths of the others, in the same order.
     """
     places, paths, seen = {}, [], set()
     names_in = functools.cache(_names_in)  # one look for all files in it
@@ -180,6 +178,8 @@ def _images(entries, folder, complaints, missing):
             continue
         path = os.path.join(folder, entry["file_name"])
         if os.path.basename(path) in names_in(os.path.dirname(path)):
+            # Not in the place of one of this id that was left out.
+            places.pop(entry["id"], None)
             places[entry["id"]] = len(paths), entry["height"], entry["width"]
             paths.append(path)
         else:

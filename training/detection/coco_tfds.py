@@ -17,6 +17,7 @@ from eca_keras.training.detection.files import decode_as_annotated
 from eca_keras.training.detection.rules import ID_ONCE
 from eca_keras.training.detection.rules import Broken
 from eca_keras.training.detection.rules import Complaints
+from eca_keras.training.detection.rules import nothing_left
 from eca_keras.training.detection.source import DetectionSplit
 from eca_keras.training.detection.source import image_split
 
@@ -123,9 +124,9 @@ def _read_part(title, records, names, on_bad_annotation, on_bad_image):
             for place, annotation in enumerate(annotations):
                 reader.add(annotation, place)
     if not kept:
-        reasons = complaints.notes() + unreadable.notes()
-        raise InputError(
-            "; ".join([f"{title} has no image that can be used", *reasons])
+        raise nothing_left(
+            f"{title} has no image that can be used",
+            complaints.notes() + unreadable.notes(),
         )
     sizes = np.array(sizes, "int32")
     ids = [number for number, place in places.items() if place]

@@ -4,7 +4,6 @@ import dataclasses
 
 from eca_keras.training.classifier import BUILDERS
 from eca_keras.training.config import CHOICES
-from eca_keras.training.config import POSITIVE
 from eca_keras.training.config import RANGES
 from eca_keras.training.config import at_least
 from eca_keras.training.config import check
@@ -200,9 +199,9 @@ class DetectConfig:
     @property
     def backbone_alpha(self):
         """Width of the backbone, times the standard one."""
-        if self.alpha is not None or self.backbone != "ECAMobileNetV2":
-            return self.alpha or 1.0
-        return ALPHA
+        if self.alpha is not None:
+            return self.alpha
+        return ALPHA if self.backbone == "ECAMobileNetV2" else 1
 
     @property
     def masks(self):
@@ -221,19 +220,19 @@ _COUNTS = (
     *("proposal_samples", "train_proposals", "proposals", "places"),
     "validation_every",
 )
+
+
+def _or_none(check, rule):
+    return lambda x: x is None or check(x), f"{rule}, or None"
+
+
 DETECT_RANGES = {
     **{name: RANGES[name] for name in _SHARED_RANGES},
     **dict.fromkeys(_COUNTS, at_least(1)),
     "height": at_least(32),
     "width": at_least(32),
-    "learning_rate": (
-        lambda x: x is None or POSITIVE[0](x),
-        f"{POSITIVE[1]}, or None",
-    ),
-    "alpha": (
-        lambda x: x is None or RANGES["alpha"][0](x),
-        f"{RANGES['alpha'][1]}, or None",
-    ),
+    "learning_rate": _or_none(*RANGES["learning_rate"]),
+    "alpha": _or_none(*RANGES["alpha"]),
     "warmup_steps": at_least(0),
     "warmup_start": within(0, 1),
     "clip_norm": at_least(0),

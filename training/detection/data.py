@@ -12,6 +12,7 @@ from eca_keras.training.detection import shapes
 from eca_keras.training.detection.batches import evaluation_feed
 from eca_keras.training.detection.batches import training_feed
 from eca_keras.training.detection.rules import check_bad_annotation
+from eca_keras.training.detection.rules import nothing_left
 from eca_keras.training.detection.source import DetectionSource
 from eca_keras.training.detection.source import DetectionSplit
 from eca_keras.training.detection.transforms import resize_to_fit
@@ -111,7 +112,7 @@ def _without_empty(split, notes):
     full = np.flatnonzero(counts)
     if not len(full):
         rule = "The training images have no objects to learn from"
-        raise InputError("; ".join([rule, *notes]))
+        raise nothing_left(rule, notes)
     empty = len(counts) - len(full)
     if not empty:
         return split, ()

@@ -80,6 +80,16 @@ class Complaints:
         )
 
 
+def nothing_left(rule, notes):
+    """Returns the refusal of data of which nothing can be used.
+
+    Args:
+        rule: What there is none of.
+        notes: Sentences about what was left out, and why.
+    """
+    return InputError("; ".join((rule, *notes)))
+
+
 def entry_name(entry, place):
     """What messages call an entry: its id, or its number in the file."""
     if isinstance(entry, dict) and "id" in entry:

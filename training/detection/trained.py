@@ -26,10 +26,7 @@ from eca_keras.training.trained import read_network
 SAMPLES = 8
 
 # Settings of a run that say what its data is.
-_DATA = (
-    *("data", "validation_fraction", "keep_empty"),
-    *("on_bad_image", "on_bad_annotation"),
-)
+_DATA = ("data", "validation_fraction", "on_bad_image", "on_bad_annotation")
 
 
 @dataclasses.dataclass(frozen=True)
