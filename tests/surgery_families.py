@@ -97,15 +97,17 @@ def calibrate(model, x):
             layer.moving_variance.assign(np.maximum(variance, least))
 
 
-def exact_answers(model, x):
+def exact_answers(model, file, x):
     """What a model answers in float64, to see what float32 rounds away.
 
     Args:
         model: The model.
+        file: The `.keras` file that it was saved to, for the weights.
         x: The images.
     """
     twin = type(model).from_config(_in_float64(model.get_config()))
-    twin.set_weights(model.get_weights())
+    # Not `set_weights`: a Normalization looks at its weights when it loads.
+    twin.load_weights(file)
     answers = np.asarray(twin(x.astype("float64")))
     assert answers.dtype == "float64"
     return answers

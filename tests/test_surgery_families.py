@@ -93,7 +93,7 @@ def test_family(name, tmp_path):
         np.asarray(loaded(x)), after, rtol=0, atol=1e-6 * largest
     )
     # Random weights damp no rounding errors, so that no constant fits all.
-    rounding = np.abs(exact_answers(loaded, x) - after).max()
+    rounding = np.abs(exact_answers(loaded, file, x) - after).max()
     tolerance = max(1e-5, float(ROUNDINGS * rounding / max(1, largest)))
     assert tolerance < 5e-4
     # A file without the attention would not pass.
