@@ -144,16 +144,6 @@ class DetectionEndpoint(Endpoint):
             specs[SIZES] = tf.TensorSpec((batch_size, 2), "int32", SIZES)
         return specs
 
-    def as_predicted(self):
-        # As a graph: in half precision, where TensorFlow may keep what lies
-        # between two operations in float32, it answers otherwise than
-        # operation by operation.
-        names = list(self.specs())
-        run = tf.function(
-            self.function(), input_signature=list(self.specs().values())
-        )
-        return lambda **batch: run(*(batch[name] for name in names))
-
     def metadata(self, labels, preprocessing):
         if preprocessing is not None:
             raise InputError(

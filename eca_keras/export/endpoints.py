@@ -66,8 +66,17 @@ class Endpoint:
         return lambda *tensors: self(**dict(zip(names, tensors, strict=True)))
 
     def as_predicted(self):
-        """The function as the model's `predict` runs it."""
-        return self
+        """The function as the model's `predict` runs it: as a graph.
+
+        In half precision, where TensorFlow may keep what lies between two
+        operations in float32, a graph answers otherwise than operation by
+        operation.
+        """
+        names = list(self.specs())
+        run = tf.function(
+            self.function(), input_signature=list(self.specs().values())
+        )
+        return lambda **batch: run(*(batch[name] for name in names))
 
     def metadata(self, labels, preprocessing):
         """Returns the `Metadata` of the file, after checking its parts."""
