@@ -60,8 +60,8 @@ def load(name, masks, on_bad_annotation, on_bad_image):
     """
     if masks:
         raise InputError(
-            f"`masks` must be False for 'tfds:{name}', which has none, as "
-            "detectors but Mask R-CNN have it: 'coco:FOLDER' has masks. "
+            f"`masks` must be False for 'tfds:{name}', which has none: a "
+            "MaskRCNN learns from 'coco:FOLDER', other detectors from both. "
             "Received: masks=True"
         )
     require("train", f"The data set 'tfds:{name}'", "tensorflow_datasets")
