@@ -72,11 +72,18 @@ class Endpoint:
         operations in float32, a graph answers otherwise than operation by
         operation.
         """
-        names = list(self.specs())
+        specs = self.specs()
+        # Traced here: of many exports in a process, each of which calls a
+        # graph of its own, TensorFlow would say that one is traced too often.
         run = tf.function(
-            self.function(), input_signature=list(self.specs().values())
+            self.function(), input_signature=list(specs.values())
+        ).get_concrete_function()
+        return lambda **batch: run(
+            *(
+                tf.constant(batch[name], spec.dtype)
+                for name, spec in specs.items()
+            )
         )
-        return lambda **batch: run(*(batch[name] for name in names))
 
     def metadata(self, labels, preprocessing):
         """Returns the `Metadata` of the file, after checking its parts."""
