@@ -14,6 +14,7 @@ from eca_keras.training import card
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("card") / "run"
     options = ["--epochs", "1", "--kernel-size", "5", "--export", "tflite"]
+    options += ["--image-size", "8", "--batch-size", "128"]
     assert cli.main(["train", "--output", str(folder), *options]) == 0
     return folder
 
