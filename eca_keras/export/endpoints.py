@@ -65,6 +65,20 @@ class Endpoint:
         names = list(self.specs())
         return lambda *tensors: self(**dict(zip(names, tensors, strict=True)))
 
+    def graph(self, batch_size=None):
+        """The function of tensors, traced: a `tf.ConcreteFunction`.
+
+        Unlike a `tf.function` it may be one of many in a process: of these,
+        TensorFlow would say that one is traced too often.
+
+        Args:
+            batch_size: `None` for any.
+        """
+        return tf.function(
+            self.function(),
+            input_signature=list(self.specs(batch_size).values()),
+        ).get_concrete_function()
+
     def as_predicted(self):
         """The function as the model's `predict` runs it: as a graph.
 
@@ -72,12 +86,7 @@ class Endpoint:
         operations in float32, a graph answers otherwise than operation by
         operation.
         """
-        specs = self.specs()
-        # Traced here: of many exports in a process, each of which calls a
-        # graph of its own, TensorFlow would say that one is traced too often.
-        run = tf.function(
-            self.function(), input_signature=list(specs.values())
-        ).get_concrete_function()
+        specs, run = self.specs(), self.graph()
         return lambda **batch: run(
             *(
                 tf.constant(batch[name], spec.dtype)

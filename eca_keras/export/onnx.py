@@ -12,7 +12,6 @@ from eca_keras.errors import require
 from eca_keras.export import checks
 from eca_keras.export import precision
 from eca_keras.export.backend import freeze
-from eca_keras.export.backend import tf
 from eca_keras.export.compare import count_of
 from eca_keras.export.compare import keras_outputs
 from eca_keras.export.compare import latency
@@ -189,10 +188,7 @@ def _frozen(endpoint, batch_size):
         `(graph, inputs, outputs)`: two dictionaries from the names in the
         graph to those of the endpoint, in their order.
     """
-    specs = endpoint.specs(batch_size)
-    function = tf.function(
-        endpoint.function(), input_signature=list(specs.values())
-    ).get_concrete_function()
+    function = endpoint.graph(batch_size)
     frozen = freeze(
         function, lower_control_flow=False, aggressive_inlining=True
     )
@@ -200,7 +196,7 @@ def _frozen(endpoint, batch_size):
     inputs, outputs = (
         dict(zip([x.name for x in tensors], names, strict=True))
         for tensors, names in (
-            (frozen.inputs, specs),
+            (frozen.inputs, endpoint.specs()),
             (frozen.outputs, answers),
         )
     )
