@@ -34,8 +34,13 @@ def images(seed=0, shape=SHAPE):
     return rng.normal(size=(3, *shape)).astype("float32")
 
 
-def tiny_backbone(widths=(8, 8, 16, 16), depth=1, kind="eca"):
-    """An ECA-ResNet of the usual geometry that is fast to build and run."""
+def tiny_backbone(widths=(16,) * 4, depth=1, kind="eca"):
+    """An ECA-ResNet of the usual geometry that is fast to build and run.
+
+    From 8 channels to 16 or fewer, the gradient of a shortcut's convolution
+    (1 x 1, stride 2) writes past its memory in TensorFlow 2.21 with oneDNN on
+    processors with AVX-512 (`brgconv_strided`), which ends some processes.
+    """
     row = resnet.ResNet(
         resnet.basic_branch,
         (depth,) * 4,

@@ -72,7 +72,7 @@ def torchvision():
     case = golden("", file="mask_rcnn.npz")
     height, width = 128, 192
     model = MaskRCNN(
-        tiny_backbone(),
+        tiny_backbone((8, 8, 16, 16)),
         num_classes=3,
         input_shape=(height, width, 3),
         filters=12,
