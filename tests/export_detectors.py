@@ -74,7 +74,7 @@ def noise(count=4, seed=1):
 def build(kind):
     """A detector of three classes, `"retinanet"` or `"mask_rcnn"`, ..."""
     arguments = {
-        "backbone": tiny_backbone((16, 16, 16, 32)),
+        "backbone": tiny_backbone((8, 16, 16, 32)),
         "num_classes": 3,
         "frozen_stages": 0,
         "input_shape": (SIDE, SIDE, 3),
