@@ -6,7 +6,7 @@ import warnings
 import keras
 from keras import layers
 
-from eca_keras.layers import checks
+from eca_keras.utils import checks
 
 # What PyTorch's checkpoints are called: other files are Keras's.
 TORCH_SUFFIXES = (".pth", ".pth.tar", ".pt", ".bin", ".safetensors")

@@ -6,7 +6,7 @@ import functools
 import keras
 
 from eca_keras import layers
-from eca_keras.layers import checks
+from eca_keras.utils import checks
 
 # The names a builder's `attention` takes, besides None and a callable; a
 # layer's name ends in the name of its attention.

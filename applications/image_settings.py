@@ -4,9 +4,9 @@ import dataclasses
 import json
 import pathlib
 
-from eca_keras.atomic import write_text
 from eca_keras.errors import InputError
-from eca_keras.layers import checks
+from eca_keras.utils import checks
+from eca_keras.utils.files import write_text
 
 INTERPOLATIONS = ("bilinear", "bicubic")
 

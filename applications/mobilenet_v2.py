@@ -12,7 +12,7 @@ from eca_keras.applications.blocks import ConvNames
 from eca_keras.applications.blocks import channel_axis
 from eca_keras.applications.blocks import conv_bn
 from eca_keras.applications.docs import builder_doc
-from eca_keras.layers import checks
+from eca_keras.utils import checks
 
 RELU6 = functools.partial(layers.ReLU, 6.0)
 

@@ -9,10 +9,10 @@ import sys
 import keras
 
 from eca_keras import applications
-from eca_keras.profiling import profile
-from eca_keras.training.classifier import BUILDERS
-from eca_keras.training.classifier import default_size
-from eca_keras.training.classifier import released_kernels
+from eca_keras.profiling.counts import profile
+from eca_keras.training.classification.model import BUILDERS
+from eca_keras.training.classification.model import default_size
+from eca_keras.training.classification.model import released_kernels
 
 # What the paper, or the authors' page, prints: parameters by 2^20, and
 # multiply-accumulates by 2^30 (by 2^20 for MobileNetV2).

@@ -21,7 +21,7 @@ _LAZY = {
     "export_tflite": "eca_keras.export",
     "insert_attention": "eca_keras.surgery",
     "profile": "eca_keras.profiling",
-    "benchmark": "eca_keras.benchmarking",
+    "benchmark": "eca_keras.profiling.timing",
     "visualize": "eca_keras.visualize",
 }
 

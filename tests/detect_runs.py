@@ -11,8 +11,8 @@ from detection_cases import tiny_backbone
 
 from eca_keras.training.detection import DetectConfig
 from eca_keras.training.detection import setup
-from eca_keras.training.output import write_json
-from eca_keras.training.strategy import Cluster
+from eca_keras.training.run.cluster import Cluster
+from eca_keras.training.run.folder import write_json
 
 # As few layers and steps as there can be.
 QUICK = {

@@ -5,10 +5,10 @@ import pathlib
 import keras
 import numpy as np
 
-from eca_keras import layer_costs
 from eca_keras.applications import attention
 from eca_keras.applications import resnet
 from eca_keras.layers import ECA
+from eca_keras.profiling import layer_costs
 
 GOLDEN = pathlib.Path(__file__).parent / "golden/detection"
 

@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers
 
 import eca_keras
-from eca_keras.export import compare
+from eca_keras.export.checking import network as compare
 
 FORMATS = {
     "saved_model": (eca_keras.export_saved_model, "net"),

@@ -9,12 +9,12 @@ import tensorflow as tf
 from PIL import Image
 
 from eca_keras.errors import InputError
-from eca_keras.training.data import augmentation
+from eca_keras.images import decode as images
+from eca_keras.training.classification import augmentation
+from eca_keras.training.classification.augmentation import GEOMETRIES
+from eca_keras.training.classification.augmentation import OPERATIONS
+from eca_keras.training.classification.augmentation import Augmentation
 from eca_keras.training.data import draws
-from eca_keras.training.data import images
-from eca_keras.training.data.augmentation import GEOMETRIES
-from eca_keras.training.data.augmentation import OPERATIONS
-from eca_keras.training.data.augmentation import Augmentation
 
 
 def photo(height=40, width=50, channels=3):

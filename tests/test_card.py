@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from eca_keras import cli
-from eca_keras.training import card
+from eca_keras.training.classification import card
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import os
 import numpy as np
 import pytest
 
-from eca_keras.atomic import staged_files
-from eca_keras.training.checkpoints import Checkpoints
+from eca_keras.training.run.checkpoints import Checkpoints
+from eca_keras.utils.files import staged_files
 
 ARRAYS = [
     np.arange(1000, dtype="float32").reshape(10, 100),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from eca_keras.training.classification import Classification
+from eca_keras.training.classification.task import Classification
 
 CLASSES = 7
 RNG = np.random.default_rng(0)

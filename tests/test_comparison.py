@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eca_keras import benchmarking
+import benchmarks as comparison
+from benchmarks import bubbles
+from benchmarks import networks
+from benchmarks import torch_process
 from eca_keras import cli
-from eca_keras import comparison
 from eca_keras.applications import ECAMobileNetV2
 from eca_keras.applications import ECAResNet18
-from eca_keras.comparison import bubbles
-from eca_keras.comparison import networks
-from eca_keras.comparison import torch_process
 from eca_keras.errors import ComparisonFailed
+from eca_keras.profiling import timing as benchmarking
 
 with_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="compares with PyTorch"

@@ -17,10 +17,10 @@ from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.applications.preprocessing import IMAGENET_MEAN
 from eca_keras.applications.preprocessing import IMAGENET_STD
 from eca_keras.errors import InputError
-from eca_keras.training.classifier import build_classifier
-from eca_keras.training.classifier import normalization
+from eca_keras.training.classification.model import build_classifier
+from eca_keras.training.classification.model import normalization
 from eca_keras.training.detection import DetectConfig
-from eca_keras.training.detection.backbones import make_backbone
+from eca_keras.training.detection.model import make_backbone
 from eca_keras.training.detection.setup import build_detector
 
 SETTINGS = Preprocessing(("a", "b"), 32, 3, 1.0)

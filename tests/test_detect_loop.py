@@ -14,13 +14,13 @@ from test_distributed import assert_same_end
 from test_distributed import final_arrays
 
 from eca_keras.training import Interrupted
-from eca_keras.training.curves import Panel
-from eca_keras.training.curves import write_curves
 from eca_keras.training.detection import train
 from eca_keras.training.detection.setup import DetectionSetup
-from eca_keras.training.results import Results
-from eca_keras.training.strategy import Cluster
-from eca_keras.training.trainer import Trainer
+from eca_keras.training.run.cluster import Cluster
+from eca_keras.training.run.curves import Panel
+from eca_keras.training.run.curves import write_curves
+from eca_keras.training.run.history import Results
+from eca_keras.training.run.step import Trainer
 
 pytest.importorskip("pycocotools")
 

@@ -26,7 +26,7 @@ from eca_keras.training.detection.pictures import write_picture
 from eca_keras.training.detection.results import Found
 from eca_keras.training.detection.settings import DetectionSettings
 from eca_keras.training.detection.setup import DetectionSetup
-from eca_keras.training.strategy import Cluster
+from eca_keras.training.run.cluster import Cluster
 
 pytest.importorskip("pycocotools")
 

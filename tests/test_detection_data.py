@@ -20,12 +20,12 @@ from eca_keras.applications import preprocess_input
 from eca_keras.applications.detection import paste_masks
 from eca_keras.applications.detection.masks import mask_targets
 from eca_keras.errors import InputError
-from eca_keras.training.data.pipeline import indices_of_step
+from eca_keras.training.classification.batches import indices_of_step
 from eca_keras.training.data.source import UnreadableImage
 from eca_keras.training.detection import batches
 from eca_keras.training.detection import data
+from eca_keras.training.detection.coco.segmentations import encoded
 from eca_keras.training.detection.objects import ObjectList
-from eca_keras.training.detection.segmentations import encoded
 
 pytest.importorskip("pycocotools")
 

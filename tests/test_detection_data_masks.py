@@ -6,10 +6,10 @@ from coco_files import center_of
 from coco_files import ellipse
 from coco_files import uncompressed
 
-from eca_keras.training.detection import run_lengths
-from eca_keras.training.detection.segmentations import MASK_SIDE
-from eca_keras.training.detection.segmentations import SegmentationList
-from eca_keras.training.detection.segmentations import encoded
+from eca_keras.training.detection.coco import run_lengths
+from eca_keras.training.detection.coco.segmentations import MASK_SIDE
+from eca_keras.training.detection.coco.segmentations import SegmentationList
+from eca_keras.training.detection.coco.segmentations import encoded
 
 pytest.importorskip("pycocotools")
 

@@ -14,7 +14,6 @@ from detection_cases import pad_objects
 from detection_cases import randomize
 from detection_cases import tiny_backbone
 
-from eca_keras import layer_costs
 from eca_keras.applications import stage_outputs
 from eca_keras.applications.detection import FasterRCNN
 from eca_keras.applications.detection import MaskRCNN
@@ -22,7 +21,8 @@ from eca_keras.applications.detection import losses
 from eca_keras.applications.detection import masks
 from eca_keras.applications.detection import paste_masks
 from eca_keras.applications.detection import proposals
-from eca_keras.profiling import profile
+from eca_keras.profiling import layer_costs
+from eca_keras.profiling.counts import profile
 
 BOTH = pytest.mark.parametrize("kind", [FasterRCNN, MaskRCNN])
 

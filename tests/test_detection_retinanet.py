@@ -14,13 +14,13 @@ from detection_cases import pad_objects
 from detection_cases import randomize
 from detection_cases import tiny_backbone
 
-from eca_keras import layer_costs
 from eca_keras.applications import stage_outputs
 from eca_keras.applications.detection import RetinaNet
 from eca_keras.applications.detection import fpn
 from eca_keras.applications.detection import heads
 from eca_keras.applications.detection.fixed_norm import FixedBatchNormalization
-from eca_keras.profiling import profile
+from eca_keras.profiling import layer_costs
+from eca_keras.profiling.counts import profile
 
 CONFIG = (
     "name",

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch_writer
 
-from eca_keras import comparison
+import benchmarks as comparison
+from benchmarks import detector_pairs
+from benchmarks import serving
+from benchmarks import worker
 from eca_keras.applications.detection import MaskRCNN
 from eca_keras.applications.detection import RetinaNet
 from eca_keras.commands.detect_benchmark import DetectBenchmark
-from eca_keras.comparison import detector_pairs
-from eca_keras.comparison import serving
-from eca_keras.comparison import worker
 from eca_keras.errors import ComparisonFailed
 from eca_keras.errors import InputError
 from eca_keras.weights import CheckpointError

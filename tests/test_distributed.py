@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from eca_keras.errors import InputError
-from eca_keras.training.strategy import Cluster
+from eca_keras.training.run.cluster import Cluster
 
 TESTS = pathlib.Path(__file__).parent
 

@@ -9,7 +9,7 @@ from keras import layers
 
 import eca_keras
 from eca_keras.export import ExportMismatch
-from eca_keras.export import epsilons
+from eca_keras.export.tflite import epsilons
 
 
 def share(epsilon):

@@ -22,8 +22,8 @@ from keras import layers
 import eca_keras
 from eca_keras.export import ExportMismatch
 from eca_keras.export import Report
-from eca_keras.export import compare
-from eca_keras.export import samples as sampling
+from eca_keras.export.checking import network as compare
+from eca_keras.export.checking import samples as sampling
 
 ECA_OPS = ("MEAN", "RESHAPE", "CONV_2D", "LOGISTIC", "RESHAPE", "MUL")
 

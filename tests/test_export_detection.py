@@ -24,7 +24,7 @@ from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.export import DetectionEndpoint
 from eca_keras.export import DetectionReport
 from eca_keras.export import ExportMismatch
-from eca_keras.export import compare
+from eca_keras.export.checking import network as compare
 
 NAMES = ["boxes", "count", "labels", "scores"]
 LABELS = ["Fleck", "Tüpfel"]

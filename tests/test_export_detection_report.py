@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eca_keras.export import ExportMismatch
-from eca_keras.export import detection_report
+from eca_keras.export.checking import detector as detection_report
 
 PLACES = 4
 # Two images: label, score, and corners of each detection.

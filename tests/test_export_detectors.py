@@ -17,7 +17,7 @@ from export_detectors import trained
 import eca_keras
 from eca_keras.export import DetectionEndpoint
 from eca_keras.export import ExportMismatch
-from eca_keras.export import epsilons
+from eca_keras.export.tflite import epsilons
 
 KINDS = ["retinanet", "faster_rcnn", "mask_rcnn"]
 

@@ -13,8 +13,8 @@ from export_models import randomised
 from export_models import tampered
 
 import eca_keras
-from eca_keras import atomic
 from eca_keras.export import ExportMismatch
+from eca_keras.utils import files as atomic
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from PIL import Image
 import eca_keras
 from eca_keras import cli
 from eca_keras.applications.image_settings import Preprocessing
-from eca_keras.training.data import images as ours
+from eca_keras.images import decode as ours
 from eca_keras.training.trained import Trained
 
 SCRIPT = pathlib.Path(__file__).parents[1] / "demos" / "phone" / "classify.py"

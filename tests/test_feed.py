@@ -14,8 +14,8 @@ from pictures import write_folder
 
 from eca_keras.errors import InputError
 from eca_keras.training import load_source
+from eca_keras.training.classification.augmentation import Augmentation
 from eca_keras.training.data import feed as feeds
-from eca_keras.training.data.augmentation import Augmentation
 from eca_keras.training.data.source import UnreadableImage
 from eca_keras.training.data.source import array_split
 

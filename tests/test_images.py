@@ -9,7 +9,7 @@ from PIL import Image
 from PIL import ImageOps
 
 from eca_keras.errors import InputError
-from eca_keras.training.data import images
+from eca_keras.images import decode as images
 
 ORIENTATION = 0x0112
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 from PIL import Image
 
-from eca_keras.training.data import loader_benchmark
+from benchmarks import loaders as loader_benchmark
 
 
 def test_photos(tmp_path):
@@ -57,7 +57,7 @@ def test_the_command(tmp_path):
         [
             sys.executable,
             "-m",
-            "eca_keras.training.data.loader_benchmark",
+            "benchmarks.loaders",
             "--rounds=2",
             "--batches=3",
             "--batch-size=8",

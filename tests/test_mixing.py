@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from eca_keras.training.data.augmentation import Augmentation
+from eca_keras.training.classification.augmentation import Augmentation
 
 BATCH = 24
 CLASSES = 5

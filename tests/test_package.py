@@ -19,8 +19,8 @@ ROOT = pathlib.Path(__file__).parent.parent
 # What modules import that no extra in `all` installs; for another Python's
 # process alone, that is a file beside them by its bare name.
 OPTIONAL = {
-    "eca_keras.comparison.torch_detectors": "serving",
-    "eca_keras.comparison.torch_networks": "serving",
+    "benchmarks.torch_detectors": "serving",
+    "benchmarks.torch_networks": "serving",
     "eca_keras.interop.keras_hub": "keras_hub",
 }
 

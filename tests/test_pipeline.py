@@ -5,12 +5,12 @@ import pytest
 import tensorflow as tf
 
 from eca_keras.errors import InputError
-from eca_keras.training.data import images
-from eca_keras.training.data import pipeline
-from eca_keras.training.data.augmentation import Augmentation
-from eca_keras.training.data.pipeline import evaluation_batches
-from eca_keras.training.data.pipeline import indices_of_step
-from eca_keras.training.data.pipeline import training_batches
+from eca_keras.images import decode as images
+from eca_keras.training.classification import batches as pipeline
+from eca_keras.training.classification.augmentation import Augmentation
+from eca_keras.training.classification.batches import evaluation_batches
+from eca_keras.training.classification.batches import indices_of_step
+from eca_keras.training.classification.batches import training_batches
 from eca_keras.training.data.source import Split
 from eca_keras.training.data.source import array_split
 

@@ -13,8 +13,8 @@ from eca_keras.layers import SEVar1
 from eca_keras.layers import SEVar2
 from eca_keras.layers import SEVar3
 from eca_keras.layers import SqueezeExcite
-from eca_keras.profiling import CallCost
-from eca_keras.profiling import profile
+from eca_keras.profiling.counts import CallCost
+from eca_keras.profiling.counts import profile
 
 # Trainable parameters, of them ECA, and the authors' multiply-accumulates at
 # 224 x 224 with the released kernels. 101 and 152 take seconds to build.

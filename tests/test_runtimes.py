@@ -12,10 +12,10 @@ from export_models import small_net
 from keras import layers
 from PIL import Image
 
-from eca_keras import benchmarking
 from eca_keras import cli
 from eca_keras.export import runtimes
 from eca_keras.export.runtimes import RuntimeLatency
+from eca_keras.profiling import timing as benchmarking
 
 ROWS = [
     runtimes._row(

@@ -7,7 +7,7 @@ from keras import layers
 
 import eca_keras
 from eca_keras.export import ExportMismatch
-from eca_keras.export import scales
+from eca_keras.export.tflite import scales
 
 RNG = np.random.default_rng(3)
 IMAGES = RNG.uniform(0, 1, (160, 8, 8, 3)).astype("float32")

@@ -21,8 +21,8 @@ from PIL import ImageOps
 import eca_keras
 from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.export import ExportMismatch
-from eca_keras.export import decoding
-from eca_keras.export import pictures
+from eca_keras.export import signatures as pictures
+from eca_keras.images import in_graph as decoding
 from eca_keras.training.trained import Trained
 
 NAMES = ("tench", "goldfish", "Kätzchen", "crane", "crane", "maillot")

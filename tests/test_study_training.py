@@ -14,10 +14,10 @@ import pytest
 
 from eca_keras import cli
 from eca_keras.training import train
+from eca_keras.training.run.step import Trainer
 from eca_keras.training.study import find_study
 from eca_keras.training.study import queue
 from eca_keras.training.study.settings import settings_for
-from eca_keras.training.trainer import Trainer
 
 pytestmark = pytest.mark.slow
 

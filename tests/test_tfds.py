@@ -14,9 +14,9 @@ from PIL import Image
 
 from eca_keras.errors import InputError
 from eca_keras.training import load_source
+from eca_keras.training.classification.augmentation import Augmentation
+from eca_keras.training.classification.batches import training_batches
 from eca_keras.training.data import tfds as our_tfds
-from eca_keras.training.data.augmentation import Augmentation
-from eca_keras.training.data.pipeline import training_batches
 from eca_keras.training.data.tfrecord import Records
 
 tfds = pytest.importorskip("tensorflow_datasets")

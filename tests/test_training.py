@@ -20,16 +20,16 @@ from eca_keras.errors import Diverged
 from eca_keras.errors import InputError
 from eca_keras.training import Interrupted
 from eca_keras.training import TrainConfig
-from eca_keras.training import loop
 from eca_keras.training import train
-from eca_keras.training.checkpoints import Checkpoints
-from eca_keras.training.classifier import build_classifier
-from eca_keras.training.results import Results
-from eca_keras.training.results import synchronize
-from eca_keras.training.setup import Setup
-from eca_keras.training.setup import make_optimizer
+from eca_keras.training.classification.model import build_classifier
+from eca_keras.training.classification.setup import Setup
+from eca_keras.training.classification.setup import make_optimizer
+from eca_keras.training.run import loop
+from eca_keras.training.run.checkpoints import Checkpoints
+from eca_keras.training.run.history import Results
+from eca_keras.training.run.history import synchronize
+from eca_keras.training.run.step import Trainer
 from eca_keras.training.trained import Trained
-from eca_keras.training.trainer import Trainer
 
 TESTS = pathlib.Path(__file__).parent
 QUICK = {"epochs": 2, "batch_size": 128, "image_size": 8, "export": ()}

@@ -11,15 +11,15 @@ import numpy as np
 from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.applications.image_settings import numbered_labels
 from eca_keras.errors import InputError
-from eca_keras.training.classification import Classification
-from eca_keras.training.classifier import normalization
+from eca_keras.images.decode import read_for_user
+from eca_keras.images.decode import shown_size
+from eca_keras.training.classification.model import normalization
+from eca_keras.training.classification.task import Classification
 from eca_keras.training.data import load_source
 from eca_keras.training.data.feed import evaluation_feed
-from eca_keras.training.data.images import read_for_user
-from eca_keras.training.data.images import shown_size
-from eca_keras.training.evaluation import Evaluator
-from eca_keras.training.strategy import Cluster
-from eca_keras.training.strategy import check_batch_size
+from eca_keras.training.run.cluster import Cluster
+from eca_keras.training.run.cluster import check_batch_size
+from eca_keras.training.run.evaluation import Evaluator
 
 # Images to compare an exported file with the Keras model on.
 SAMPLES = 32

@@ -6,7 +6,7 @@ from eca_keras import applications
 from eca_keras.applications.detection import published
 from eca_keras.applications.detection.fixed_norm import FixedBatchNormalization
 from eca_keras.applications.features import stage_outputs
-from eca_keras.layers import checks
+from eca_keras.utils import checks
 
 NAME = "backbone"
 

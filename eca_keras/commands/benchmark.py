@@ -64,7 +64,7 @@ class Benchmark:
     accuracy: pathlib.Path | None = None
 
     def run(self):
-        from eca_keras.benchmarking import write_csv
+        from eca_keras.profiling.timing import write_csv
 
         self._check()
         try:
@@ -76,7 +76,7 @@ class Benchmark:
 
     def _check(self):
         """Refuses options that would have no effect, or not the asked one."""
-        from eca_keras.drawing import check_picture
+        from eca_keras.utils.figures import check_picture
 
         needed = {
             "threads": self.runtime,
@@ -103,7 +103,7 @@ class Benchmark:
             check_picture(self.picture)
 
     def _keras(self):
-        from eca_keras import comparison
+        import benchmarks as comparison
 
         accuracies = None
         if self.accuracy:
@@ -167,9 +167,9 @@ class Benchmark:
 
     def _networks(self, model):
         """Functions that build a network with each attention."""
-        from eca_keras.training.classifier import build_network
-        from eca_keras.training.classifier import default_size
-        from eca_keras.training.classifier import kernel_size_of
+        from eca_keras.training.classification.model import build_network
+        from eca_keras.training.classification.model import default_size
+        from eca_keras.training.classification.model import kernel_size_of
 
         size = self.image_size
         if size is None:

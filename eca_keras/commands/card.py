@@ -17,8 +17,8 @@ class Card:
     output: pathlib.Path | None = None
 
     def run(self):
-        from eca_keras.atomic import write_text
-        from eca_keras.training.card import model_card
+        from eca_keras.training.classification.card import model_card
+        from eca_keras.utils.files import write_text
 
         text = model_card(self.model)
         if self.output:

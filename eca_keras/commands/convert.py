@@ -137,7 +137,7 @@ class Convert:
         return text
 
     def _write(self, model, preprocessing):
-        from eca_keras.atomic import staged_files
+        from eca_keras.utils.files import staged_files
 
         settings = preprocessing.path(self.output)
         with staged_files(self.output, settings) as [file, settings_file]:

@@ -49,8 +49,8 @@ class DetectEvaluate:
 
     def run(self):
         self._check()
-        from eca_keras.atomic import write_text
         from eca_keras.training.detection import TrainedDetector
+        from eca_keras.utils.files import write_text
 
         trained = TrainedDetector.load(self.model)
         metrics, found = trained.evaluate(

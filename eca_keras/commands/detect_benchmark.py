@@ -38,8 +38,8 @@ class DetectBenchmark:
     output: pathlib.Path | None = None
 
     def run(self):
-        from eca_keras import comparison
-        from eca_keras.benchmarking import write_csv
+        import benchmarks as comparison
+        from eca_keras.profiling.timing import write_csv
 
         rows = comparison.compare_detectors(
             self.network,

@@ -60,8 +60,8 @@ class Evaluate:
 
     def run(self):
         self._check()
-        from eca_keras.atomic import write_text
         from eca_keras.training.trained import Trained
+        from eca_keras.utils.files import write_text
 
         trained = Trained.load(self.model)
         metrics = trained.evaluate(

@@ -38,7 +38,7 @@ class Info:
     attention: str = "eca"
 
     def run(self):
-        from eca_keras.training.classifier import BUILDERS
+        from eca_keras.training.classification.model import BUILDERS
 
         print(_ROW.format(*_TITLES), flush=True)
         # Line by line: the largest networks take a while to build.
@@ -47,9 +47,9 @@ class Info:
         print(f"\n{LEGEND}")
 
     def _row(self, name):
-        from eca_keras.profiling import profile
-        from eca_keras.training.classifier import build_network
-        from eca_keras.training.classifier import default_size
+        from eca_keras.profiling.counts import profile
+        from eca_keras.training.classification.model import build_network
+        from eca_keras.training.classification.model import default_size
 
         usual = default_size(name)
         size = usual if self.image_size is None else self.image_size
@@ -79,7 +79,7 @@ class Info:
 
     def _kernel_size(self, name):
         """The released kernels where there are any, when all are asked for."""
-        from eca_keras.training.classifier import released_kernels
+        from eca_keras.training.classification.model import released_kernels
 
         if (
             self.kernel_size == "paper"

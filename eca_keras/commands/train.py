@@ -5,9 +5,9 @@ import dataclasses
 from eca_keras.commands.training_options import TrainingOptions
 from eca_keras.commands.training_options import summary
 from eca_keras.commands.training_options import table
+from eca_keras.training.classification.recipes import recipe
 from eca_keras.training.config import EXPORTS
 from eca_keras.training.config import TrainConfig
-from eca_keras.training.recipes import recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Train(TrainingOptions, TrainConfig):
     RECIPE = staticmethod(recipe)
 
     def run(self):
-        from eca_keras.training import plan
         from eca_keras.training import train
+        from eca_keras.training.run import plan
 
         self.carry_out(train, plan)
 

@@ -75,7 +75,7 @@ class TrainingOptions:
 
         Args:
             train: Such as `eca_keras.training.train`.
-            plan: Such as `eca_keras.training.plan`.
+            plan: Such as `eca_keras.training.run.plan`.
         """
         config = self.SETTINGS(**fields_of(self, self.SETTINGS))
         if self.dry_run:

@@ -5,7 +5,7 @@ import os
 import keras
 
 from eca_keras.errors import InputError
-from eca_keras.layers import checks
+from eca_keras.utils import checks
 
 LABELS = "labels.txt"
 

@@ -8,11 +8,11 @@ from eca_keras.applications.preprocessing import mean_pixel
 from eca_keras.applications.preprocessing import preprocess_input
 from eca_keras.errors import InputError
 from eca_keras.export import checks
-from eca_keras.export import detection_report
-from eca_keras.export import samples as sampling
 from eca_keras.export.backend import tf
-from eca_keras.export.detection_pairs import Limits
-from eca_keras.export.detection_pairs import Pairs
+from eca_keras.export.checking import detector as detection_report
+from eca_keras.export.checking import samples as sampling
+from eca_keras.export.checking.pairs import Limits
+from eca_keras.export.checking.pairs import Pairs
 from eca_keras.export.endpoints import INPUT_NAME
 from eca_keras.export.endpoints import Endpoint
 from eca_keras.export.metadata import Metadata

@@ -3,10 +3,10 @@
 import keras
 
 from eca_keras.export import checks
-from eca_keras.export import compare
 from eca_keras.export import metadata
-from eca_keras.export import samples as sampling
 from eca_keras.export.backend import tf
+from eca_keras.export.checking import network as compare
+from eca_keras.export.checking import samples as sampling
 
 # Keras counts its names up (`keras_tensor_7`), so that they would change with
 # what else the process has built. These do not.

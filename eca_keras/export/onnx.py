@@ -6,21 +6,21 @@ import logging
 import os
 import warnings
 
-from eca_keras.atomic import staged_files
 from eca_keras.errors import InputError
 from eca_keras.errors import require
 from eca_keras.export import checks
 from eca_keras.export import precision
 from eca_keras.export.backend import freeze
-from eca_keras.export.compare import count_of
-from eca_keras.export.compare import keras_outputs
-from eca_keras.export.compare import latency
-from eca_keras.export.compare import runtime_outputs
+from eca_keras.export.checking.network import count_of
+from eca_keras.export.checking.network import keras_outputs
+from eca_keras.export.checking.network import latency
+from eca_keras.export.checking.network import runtime_outputs
 from eca_keras.export.endpoints import INPUT_NAME
 from eca_keras.export.endpoints import endpoint_of
-from eca_keras.export.quantization import KINDS
 from eca_keras.export.quiet import quiet
-from eca_keras.layers import checks as value_checks
+from eca_keras.export.tflite.quantization import KINDS
+from eca_keras.utils import checks as value_checks
+from eca_keras.utils.files import staged_files
 
 # Below, Clip and Pad have their bounds as attributes; above, tf2onnx ends.
 LAST_OPSET = 18

@@ -5,7 +5,7 @@ import contextlib
 import keras
 
 from eca_keras.errors import InputError
-from eca_keras.export.compare import keras_outputs
+from eca_keras.export.checking.network import keras_outputs
 
 OTHER = ("float16", "bfloat16", "float64")
 POLICIES = (*OTHER, "mixed_float16", "mixed_bfloat16")

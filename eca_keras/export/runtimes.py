@@ -8,9 +8,6 @@ import tempfile
 import keras
 import numpy as np
 
-from eca_keras import benchmarking
-from eca_keras.drawing import new_figure
-from eca_keras.drawing import save_figure
 from eca_keras.errors import InputError
 from eca_keras.errors import require
 from eca_keras.export import checks
@@ -19,8 +16,11 @@ from eca_keras.export.endpoints import INPUT_NAME
 from eca_keras.export.endpoints import OUTPUT_NAME
 from eca_keras.export.onnx import export_onnx
 from eca_keras.export.quiet import quiet
-from eca_keras.export.tflite import export_tflite
-from eca_keras.layers import checks as value_checks
+from eca_keras.export.tflite.convert import export_tflite
+from eca_keras.profiling import timing as benchmarking
+from eca_keras.utils import checks as value_checks
+from eca_keras.utils.figures import new_figure
+from eca_keras.utils.figures import save_figure
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,20 +5,20 @@ import os
 
 import keras
 
-from eca_keras.atomic import staged_folder
 from eca_keras.errors import InputError
 from eca_keras.export import checks
-from eca_keras.export import pictures
+from eca_keras.export import signatures as pictures
 from eca_keras.export.backend import tf
-from eca_keras.export.compare import count_of
-from eca_keras.export.compare import keras_outputs
-from eca_keras.export.compare import latency
-from eca_keras.export.compare import runtime_outputs
+from eca_keras.export.checking.network import count_of
+from eca_keras.export.checking.network import keras_outputs
+from eca_keras.export.checking.network import latency
+from eca_keras.export.checking.network import runtime_outputs
 from eca_keras.export.endpoints import OUTPUT_NAME
 from eca_keras.export.endpoints import endpoint_of
-from eca_keras.export.quantization import KINDS
 from eca_keras.export.quiet import quiet
-from eca_keras.layers import checks as value_checks
+from eca_keras.export.tflite.quantization import KINDS
+from eca_keras.utils import checks as value_checks
+from eca_keras.utils.files import staged_folder
 
 # TensorFlow Serving keeps this folder for what the model's user brings along.
 EXTRA = "assets.extra"

@@ -2,8 +2,8 @@
 
 from keras import ops
 
-from eca_keras.layers import checks
 from eca_keras.layers.eca import KERNEL_INITIALIZER
+from eca_keras.utils import checks
 
 
 def check_positive(name, value):

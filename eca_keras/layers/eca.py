@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from eca_keras.layers import checks
 from eca_keras.layers.channel_gate import ChannelGate
+from eca_keras.utils import checks
 
 # PyTorch's Conv1d starts from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), and so did
 # the networks of the paper. The variance of that is 1 / (3 fan_in).

@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
-from eca_keras.layers import checks
 from eca_keras.layers.channel_gate import ChannelGate
 from eca_keras.layers.dense import add_kernel
 from eca_keras.layers.eca import adaptive_kernel_size
+from eca_keras.utils import checks
 
 
 @keras.saving.register_keras_serializable("eca_keras")

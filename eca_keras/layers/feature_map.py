@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from eca_keras.layers import checks
+from eca_keras.utils import checks
 
 
 class FeatureMapLayer(keras.layers.Layer):

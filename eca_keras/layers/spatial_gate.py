@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from eca_keras.layers import checks
 from eca_keras.layers.dense import add_kernel
 from eca_keras.layers.feature_map import FeatureMapLayer
+from eca_keras.utils import checks
 
 
 @keras.saving.register_keras_serializable("eca_keras")

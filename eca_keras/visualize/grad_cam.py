@@ -10,9 +10,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from eca_keras.model_graph import count_kernels
-from eca_keras.model_graph import data_format
-from eca_keras.model_graph import functional
+from eca_keras.utils.keras_graph import count_kernels
+from eca_keras.utils.keras_graph import data_format
+from eca_keras.utils.keras_graph import functional
 from eca_keras.visualize import taps
 
 # Activations that turn scores into probabilities, see `_without_top`.

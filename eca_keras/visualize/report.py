@@ -8,8 +8,8 @@ import pathlib
 
 import numpy as np
 
-from eca_keras.atomic import staged_folder
 from eca_keras.errors import require
+from eca_keras.utils.files import staged_folder
 from eca_keras.visualize import figures
 from eca_keras.visualize import taps
 from eca_keras.visualize.gates import NoChannelWeights

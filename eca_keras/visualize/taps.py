@@ -5,8 +5,8 @@ import difflib
 
 import keras
 
-from eca_keras.model_graph import data_format
-from eca_keras.model_graph import functional
+from eca_keras.utils.keras_graph import data_format
+from eca_keras.utils.keras_graph import functional
 
 CLOSE_NAMES = 5
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from eca_keras.errors import InputError
-from eca_keras.training.data import pipeline
+from eca_keras.training.classification import batches as pipeline
 from eca_keras.training.data.source import UnreadableImage
 from eca_keras.training.data.source import some
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from eca_keras.errors import InputError
-from eca_keras.training.data import images
+from eca_keras.images import decode as images
 
 # Elements that `Split.dataset` fetches at a time.
 FETCHED = 256

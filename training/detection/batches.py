@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from eca_keras.errors import InputError
+from eca_keras.training.classification import batches as pipeline
 from eca_keras.training.data import feed
-from eca_keras.training.data import pipeline
 from eca_keras.training.data.draws import uniform
-from eca_keras.training.detection.segmentations import MASK_SIDE
+from eca_keras.training.detection.coco.segmentations import MASK_SIDE
 from eca_keras.training.detection.transforms import place_boxes
 from eca_keras.training.detection.transforms import resize_to_fit
 

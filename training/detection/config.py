@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from eca_keras.training.classifier import BUILDERS
+from eca_keras.training.classification.model import BUILDERS
 from eca_keras.training.config import CHOICES
 from eca_keras.training.config import RANGES
 from eca_keras.training.config import at_least
@@ -10,7 +10,7 @@ from eca_keras.training.config import check
 from eca_keras.training.config import refusal
 from eca_keras.training.config import scaled_rate
 from eca_keras.training.config import within
-from eca_keras.training.detection.rules import ON_BAD_ANNOTATION
+from eca_keras.training.detection.coco.rules import ON_BAD_ANNOTATION
 
 # Learning rates of mmdet 1's schedules, for 16 images a step.
 RATES = {"RetinaNet": 0.01, "FasterRCNN": 0.02, "MaskRCNN": 0.02}

@@ -5,7 +5,7 @@ import tensorflow as tf
 from eca_keras.training.detection.average_precision import average_precision
 from eca_keras.training.detection.results import coco_result
 from eca_keras.training.detection.results import in_file
-from eca_keras.training.evaluation import report
+from eca_keras.training.run.evaluation import report
 
 
 class DetectionEvaluator:

@@ -8,9 +8,9 @@ import dataclasses
 
 import numpy as np
 
-from eca_keras.training.detection.segmentations import MASK_SIDE
-from eca_keras.training.detection.segmentations import SegmentationList
-from eca_keras.training.detection.segmentations import Segmentations
+from eca_keras.training.detection.coco.segmentations import MASK_SIDE
+from eca_keras.training.detection.coco.segmentations import SegmentationList
+from eca_keras.training.detection.coco.segmentations import Segmentations
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from eca_keras.drawing import DPI
-from eca_keras.drawing import new_figure
-from eca_keras.drawing import save_figure
+from eca_keras.utils.figures import DPI
+from eca_keras.utils.figures import new_figure
+from eca_keras.utils.figures import save_figure
 
 # Smaller images are enlarged, by a whole number, so that words can be read.
 LEAST_SIDE = 600  # pixels, of the longer side

@@ -2,9 +2,9 @@
 
 import dataclasses
 
+from eca_keras.training.classification.recipes import find_recipe
 from eca_keras.training.detection.config import RATED_BATCH
 from eca_keras.training.detection.config import DetectConfig
-from eca_keras.training.recipes import find_recipe
 
 # Rates are per step, epochs are passes over the data; see `DetectConfig` for
 # each of them.

@@ -6,9 +6,9 @@ import pathlib
 
 from eca_keras.applications.preprocessing import IMAGENET_MEAN
 from eca_keras.applications.preprocessing import IMAGENET_STD
-from eca_keras.atomic import write_text
 from eca_keras.errors import InputError
-from eca_keras.layers import checks
+from eca_keras.utils import checks
+from eca_keras.utils.files import write_text
 
 
 @dataclasses.dataclass(frozen=True)

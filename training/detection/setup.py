@@ -10,25 +10,25 @@ from eca_keras.applications.detection.faster_rcnn import POSITIVES
 from eca_keras.applications.detection.heads import KERNEL_INITIALIZER
 from eca_keras.errors import InputError
 from eca_keras.errors import require
-from eca_keras.training.classifier import precision_policy
+from eca_keras.training.classification.model import precision_policy
 from eca_keras.training.config import refusal
-from eca_keras.training.curves import Panel
 from eca_keras.training.detection.average_precision import MASK
 from eca_keras.training.detection.average_precision import figure_names
-from eca_keras.training.detection.backbones import make_backbone
 from eca_keras.training.detection.data import evaluation_feed
 from eca_keras.training.detection.data import load_detection_source
 from eca_keras.training.detection.data import training_feed
 from eca_keras.training.detection.evaluation import DetectionEvaluator
+from eca_keras.training.detection.model import make_backbone
 from eca_keras.training.detection.settings import DetectionSettings
 from eca_keras.training.detection.task import Detection
-from eca_keras.training.job import Job
-from eca_keras.training.job import check_devices
-from eca_keras.training.job import check_enough_images
-from eca_keras.training.job import count_outputs
 from eca_keras.training.optimizers import DistributedLossScaleOptimizer
 from eca_keras.training.optimizers import TorchSGD
-from eca_keras.training.results import VALIDATION
+from eca_keras.training.run.curves import Panel
+from eca_keras.training.run.history import VALIDATION
+from eca_keras.training.run.task import Job
+from eca_keras.training.run.task import check_devices
+from eca_keras.training.run.task import check_enough_images
+from eca_keras.training.run.task import count_outputs
 from eca_keras.training.schedules import StepsAfterWarmUp
 
 LEVELS = 5  # of the pyramid, each with anchors twice as large

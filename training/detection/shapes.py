@@ -6,8 +6,8 @@ import tensorflow as tf
 from eca_keras.applications.preprocessing import IMAGENET_MEAN
 from eca_keras.applications.preprocessing import IMAGENET_STD
 from eca_keras.errors import InputError
+from eca_keras.training.detection.coco.segmentations import encoded
 from eca_keras.training.detection.objects import ObjectList
-from eca_keras.training.detection.segmentations import encoded
 from eca_keras.training.detection.source import DetectionSplit
 from eca_keras.training.detection.source import image_split
 

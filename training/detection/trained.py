@@ -9,7 +9,7 @@ import numpy as np
 
 from eca_keras.applications.detection.detector import Detector
 from eca_keras.errors import InputError
-from eca_keras.training.data.images import read_for_user
+from eca_keras.images.decode import read_for_user
 from eca_keras.training.detection.data import evaluation_feed
 from eca_keras.training.detection.data import load_detection_source
 from eca_keras.training.detection.data import resize_to_fit
@@ -17,8 +17,8 @@ from eca_keras.training.detection.evaluation import DetectionEvaluator
 from eca_keras.training.detection.results import in_file
 from eca_keras.training.detection.settings import DetectionSettings
 from eca_keras.training.detection.task import Detection
-from eca_keras.training.strategy import Cluster
-from eca_keras.training.strategy import check_batch_size
+from eca_keras.training.run.cluster import Cluster
+from eca_keras.training.run.cluster import check_batch_size
 from eca_keras.training.trained import few
 from eca_keras.training.trained import read_network
 

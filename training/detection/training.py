@@ -1,8 +1,8 @@
 """Training of detectors, by the loop that trains everything here."""
 
 from eca_keras.training.detection.setup import DetectionSetup
-from eca_keras.training.loop import carry_out
-from eca_keras.training.plan import plan as plan_run
+from eca_keras.training.run.loop import carry_out
+from eca_keras.training.run.plan import plan as plan_run
 
 
 def train(config, resume=False, verbose=1, conclude=None):

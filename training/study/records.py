@@ -9,7 +9,7 @@ import pathlib
 from eca_keras.errors import InputError
 from eca_keras.training.config import FREE
 from eca_keras.training.config import TrainConfig
-from eca_keras.training.output import write_json
+from eca_keras.training.run.folder import write_json
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,16 +4,16 @@ import itertools
 import math
 import pathlib
 
-from eca_keras.atomic import staged_files
 from eca_keras.errors import InputError
 from eca_keras.training.study import analysis
-from eca_keras.training.study.documents import Heading
-from eca_keras.training.study.documents import Paragraph
-from eca_keras.training.study.documents import Picture
-from eca_keras.training.study.documents import Table
-from eca_keras.training.study.documents import to_html
-from eca_keras.training.study.documents import to_markdown
 from eca_keras.training.study.pictures import draw
+from eca_keras.utils.documents import Heading
+from eca_keras.utils.documents import Paragraph
+from eca_keras.utils.documents import Picture
+from eca_keras.utils.documents import Table
+from eca_keras.utils.documents import to_html
+from eca_keras.utils.documents import to_markdown
+from eca_keras.utils.files import staged_files
 
 PICTURE = "accuracy.png"
 NONE = "-"

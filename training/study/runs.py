@@ -18,10 +18,10 @@ from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.errors import Diverged
 from eca_keras.errors import InputError
 from eca_keras.errors import Interrupted
-from eca_keras.profiling import is_attention
-from eca_keras.profiling import profile
-from eca_keras.training.classifier import build_classifier
-from eca_keras.training.loop import train
+from eca_keras.profiling.counts import is_attention
+from eca_keras.profiling.counts import profile
+from eca_keras.training.classification.model import build_classifier
+from eca_keras.training.run.loop import train
 from eca_keras.training.study.records import Records
 from eca_keras.training.study.records import Result
 from eca_keras.training.study.records import name_of

@@ -2,7 +2,7 @@
 
 from eca_keras.applications.mobilenet_v2 import MOBILENET_V2
 from eca_keras.applications.resnet import RESNETS
-from eca_keras.training.recipes import recipe
+from eca_keras.training.classification.recipes import recipe
 
 # What is studied, and what two cores can pay for 5 seeds of it in an
 # afternoon: docs/studies.md has the reasons, and what was measured.

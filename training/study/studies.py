@@ -3,7 +3,7 @@
 import dataclasses
 
 from eca_keras.errors import InputError
-from eca_keras.training.classifier import check_name
+from eca_keras.training.classification.model import check_name
 from eca_keras.training.study.settings import MODELS
 
 PAPER = "ECA-Net (arXiv 1910.03151)"

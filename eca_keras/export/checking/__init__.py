@@ -1,0 +1,1 @@
+"""What an exported file is worth: its outputs beside those of the model."""

@@ -1,0 +1,200 @@
+"""Signatures that take pictures as they come and answer with labels."""
+
+import dataclasses
+import functools
+
+import keras
+import numpy as np
+
+from eca_keras.errors import InputError
+from eca_keras.export.backend import tf
+from eca_keras.export.checking import samples as sampling
+from eca_keras.export.checking.report import ExportMismatch
+from eca_keras.export.endpoints import OUTPUT_NAME
+from eca_keras.export.endpoints import Network
+from eca_keras.images import in_graph as decoding
+
+TOP = 5  # classes in an answer, as `eca-keras predict` prints them
+
+# The suffix is how TensorFlow Serving tells bytes from text in JSON.
+BYTES = "image_bytes"
+PIXELS = "pixels"
+LABELS = "labels"
+PROBABILITIES = "probabilities"
+
+# How far probabilities may be from adding up to 1: half-precision ones are.
+SUM_TOLERANCE = 1e-2
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """An endpoint of a SavedModel.
+
+    Attributes:
+        name: Its name.
+        spec: `tf.TensorSpec` of its only input.
+        function: From the input to a dictionary of outputs.
+    """
+
+    name: str
+    spec: object
+    function: object
+
+
+def check_probabilities(outputs):
+    """Checks that a model answers probabilities, on its outputs."""
+    sums = outputs.astype("float64").sum(-1)
+    if outputs.min() < 0 or np.abs(sums - 1).max() > SUM_TOLERANCE:
+        raise InputError(
+            "`model` must answer probabilities for `preprocessing`, as with "
+            "classifier_activation='softmax'. Received: outputs from "
+            f"{outputs.min():.2g} to {outputs.max():.2g} with sums up to "
+            f"{sums.max():.2g}"
+        )
+
+
+def signatures(model, preprocessing):
+    """Returns the signatures `classify` and `classify_pixels`.
+
+    Args:
+        model: Model from images to probabilities.
+        preprocessing: What pictures go through before it.
+    """
+    from eca_keras.images import decode as images
+
+    def shown(pixels):
+        if preprocessing.channels == 1:
+            pixels = images.grey(pixels)
+        return _shown(pixels, preprocessing)
+
+    def decoded(contents):
+        return _each(
+            lambda content: shown(decoding.decode(content)),
+            contents,
+            preprocessing,
+        )
+
+    def resized(pixels):
+        return _each(shown, pixels, preprocessing)
+
+    def classify(prepare, inputs):
+        shares = _probabilities(model, prepare(inputs), preprocessing)
+        count = min(TOP, len(preprocessing.labels))
+        values, indices = tf.math.top_k(shares, count)
+        return {
+            LABELS: tf.gather(tf.constant(preprocessing.labels), indices),
+            PROBABILITIES: values,
+        }
+
+    return [
+        Signature(
+            "classify",
+            tf.TensorSpec((None,), tf.string, BYTES),
+            functools.partial(classify, decoded),
+        ),
+        Signature(
+            "classify_pixels",
+            tf.TensorSpec((None, None, None, 3), tf.uint8, PIXELS),
+            functools.partial(classify, resized),
+        ),
+    ]
+
+
+def _each(function, pictures, preprocessing):
+    # One by one: each picture of a batch has a size of its own.
+    size, channels = preprocessing.image_size, preprocessing.channels
+    spec = tf.TensorSpec((size, size, channels), tf.uint8)
+    return tf.map_fn(function, pictures, fn_output_signature=spec)
+
+
+def _shown(image, preprocessing):
+    from eca_keras.images import decode as images
+
+    return images.shown_size(
+        image,
+        preprocessing.image_size,
+        preprocessing.crop_fraction,
+        preprocessing.interpolation,
+    )
+
+
+def _probabilities(model, images, preprocessing):
+    """Returns the model's float32 answer to uint8 images of its size."""
+    if preprocessing.mean is not None:
+        mean, std = (
+            tf.constant(values, tf.float32)
+            for values in (preprocessing.mean, preprocessing.std)
+        )
+        images = (tf.cast(images, tf.float32) / 255 - mean) / std
+    dtype = keras.backend.standardize_dtype(model.inputs[0].dtype)
+    answer = Network(model)(images=tf.cast(images, dtype))
+    return tf.cast(answer[OUTPUT_NAME], tf.float32)
+
+
+def compared(loaded, model, preprocessing, report):
+    """Asks a loaded SavedModel about pictures; returns a completed report.
+
+    The pictures have other sizes than the model's input, and are a PNG, a
+    JPEG, and pixels. The Keras model gets what `eca-keras predict` makes of
+    them.
+
+    Args:
+        loaded: The SavedModel.
+        model: The Keras model.
+        preprocessing: `Preprocessing`.
+        report: `Report` of the comparison on tensors, which says what passes.
+
+    Raises:
+        ExportMismatch: if the answers differ.
+    """
+    from eca_keras.images import decode as images
+
+    size = preprocessing.image_size
+    wide, high = (
+        sampling.pictures(2, shape)
+        for shape in ((size + 5, 2 * size + 3, 3), (3 * size, size + 9, 3))
+    )
+    contents = [
+        tf.io.encode_png(wide[0]),
+        tf.io.encode_jpeg(high[0]),
+        *map(tf.io.encode_png, wide),
+    ]
+    shown = [
+        _shown(images.decode(x, preprocessing.channels), preprocessing)
+        for x in contents
+    ]
+    shares = _probabilities(model, tf.stack(shown), preprocessing).numpy()
+    answers = [
+        loaded.signatures["classify"](**{BYTES: tf.stack(contents[:2])}),
+        loaded.signatures["classify_pixels"](**{PIXELS: tf.constant(wide)}),
+    ]
+    labels, values = (
+        np.concatenate([answer[name].numpy() for answer in answers])
+        for name in (LABELS, PROBABILITIES)
+    )
+    difference = _difference(shares, labels, values, preprocessing.labels)
+    if not difference <= report.allowed:
+        raise ExportMismatch(
+            "The SavedModel's answers to pictures differ from those of the "
+            f"Keras model by {difference:.1e}, more than the "
+            f"{report.allowed:.1e} allowed, and was not kept.\n{report}",
+            report,
+        )
+    note = (
+        "the signatures classify and classify_pixels differ by up to "
+        f"{difference:.1e} on generated pictures"
+    )
+    return dataclasses.replace(report, notes=(*report.notes, note))
+
+
+def _difference(shares, labels, values, names):
+    """Returns how far answers are from the largest probabilities.
+
+    By name: where two classes are as likely, either may come first, and two
+    classes may have one name.
+    """
+    largest = -np.sort(-shares, axis=-1)[:, : values.shape[1]]
+    same_name = labels[..., None] == np.array([x.encode() for x in names])
+    apart = np.abs(values[..., None] - shares[:, None])
+    named = np.where(same_name, apart, np.inf).min(-1)
+    return max(np.abs(largest - values).max(), named.max())

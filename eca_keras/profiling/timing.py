@@ -1,0 +1,378 @@
+"""Latency of models side by side, on the machine at hand."""
+
+import csv
+import dataclasses
+import functools
+import time
+
+import keras
+import numpy as np
+
+from eca_keras.utils import checks
+from eca_keras.utils.files import staged_files
+
+
+@dataclasses.dataclass(frozen=True)
+class Latency:
+    """What one model took for one task, and by how much that differs.
+
+    Attributes:
+        model: Name of the model.
+        task: `"inference"`, or `"training"` for a step of SGD with momentum.
+        batch_size: Samples per call.
+        rounds: Number of timed calls.
+        seconds: Median wall-clock time of a call.
+        seconds_lower, seconds_upper: First and third quartile of it.
+        samples_per_second: `batch_size / seconds`.
+        cpu_seconds: Median processor time of a call, over all threads. Other
+            programs disturb it less than the wall-clock time.
+        ratio: Median over the rounds of this model's wall-clock time by the
+            first model's in the same round. What slows the machine down for
+            a while slows both, so that this is steadier than the ratio of
+            the two medians.
+        ratio_lower, ratio_upper: First and third quartile of it.
+        cpu_ratio: As `ratio`, of the processor time.
+    """
+
+    model: str
+    task: str
+    batch_size: int
+    rounds: int
+    seconds: float
+    seconds_lower: float
+    seconds_upper: float
+    samples_per_second: float
+    cpu_seconds: float
+    ratio: float
+    ratio_lower: float
+    ratio_upper: float
+    cpu_ratio: float
+
+
+def benchmark(
+    models,
+    *,
+    batch_sizes=(8, 1),
+    training_batch_size=8,
+    input_shape=None,
+    rounds=20,
+    warmup=3,
+    seed=0,
+    progress=None,
+):
+    """Times inference and training steps of models, taking turns.
+
+    In each round every model makes one call on the same random input, in an
+    order that changes from round to round. With TensorFlow, inference is a
+    compiled `tf.function`; with other backends, and for training steps, it is
+    what `predict_on_batch` and `train_on_batch` do. XLA is only used where
+    the backend has nothing else. The models themselves stay as they are:
+    copies of them are trained.
+
+    Args:
+        models: Dictionary from names to models, or to functions without
+            arguments that build one. The first is what the others are
+            compared with.
+        batch_sizes: Batch sizes of inference; may be empty.
+        training_batch_size: Batch size of training; `None` for no training.
+        input_shape: Shape of one sample, without the batch, for models whose
+            input has unknown sizes; for models with several inputs, a list of
+            shapes in the order of `model.inputs`.
+        rounds: Number of timed calls. A multiple of twice the number of
+            models has each of them first equally often.
+        warmup: Number of calls beforehand, at least 1: the first compiles.
+        seed: Seed of the input.
+        progress: Function that is called with a line of text about each row,
+            as soon as it is measured.
+
+    Returns:
+        List of `Latency`, for each task in the order of `models`.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    Example:
+
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+    >>> rows = benchmark({"dense": model}, batch_sizes=[2], rounds=4)
+    >>> [(row.task, row.batch_size, row.ratio) for row in rows]
+    [('inference', 2, 1.0), ('training', 8, 1.0)]
+    """
+    names = list(models)
+    rows = []
+    for measured in measure(
+        models,
+        batch_sizes=batch_sizes,
+        training_batch_size=training_batch_size,
+        input_shape=input_shape,
+        rounds=rounds,
+        warmup=warmup,
+        seed=seed,
+    ):
+        for i, name in enumerate(names):
+            row = _latency(
+                name,
+                measured.task,
+                measured.batch_size,
+                measured.wall[:, (0, i)],
+                measured.cpu[:, (0, i)],
+            )
+            rows.append(row)
+            if progress:
+                progress(
+                    f"{name}, {row.task}, batch {row.batch_size}: "
+                    f"{1e3 * row.seconds:.1f} ms, ratio {row.ratio:.3f}"
+                )
+    return rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Rounds:
+    """What all models took for one task.
+
+    Attributes:
+        task, batch_size: As in `Latency`.
+        wall, cpu: Wall-clock and processor seconds, arrays of shape
+            `(rounds, models)`.
+    """
+
+    task: str
+    batch_size: int
+    wall: np.ndarray
+    cpu: np.ndarray
+
+
+def measure(
+    models,
+    *,
+    batch_sizes,
+    training_batch_size,
+    input_shape=None,
+    rounds=20,
+    warmup=3,
+    seed=0,
+):
+    """Yields the `Rounds` of each task; takes the arguments of `benchmark`.
+
+    A model may also be an object with a method `step(task, batch_size)` that
+    returns a function for `time_steps`: one that runs elsewhere.
+    """
+    check(models, batch_sizes, training_batch_size, rounds, warmup)
+    models = [
+        model if isinstance(model, keras.Model) else model()
+        for model in models.values()
+    ]
+    tasks = [("inference", size) for size in batch_sizes]
+    if training_batch_size is not None:
+        tasks.append(("training", training_batch_size))
+    for task, batch_size in tasks:
+        steps = [
+            _step(model, task, batch_size, input_shape, seed)
+            for model in models
+        ]
+        yield Rounds(task, batch_size, *time_steps(steps, rounds, warmup))
+
+
+def _step(model, task, batch_size, input_shape, seed):
+    if not isinstance(model, keras.Model):
+        return model.step(task, batch_size)
+    inputs = _random_inputs(model, batch_size, input_shape, seed)
+    prepare = {"inference": _inference, "training": _training}[task]
+    return prepare(model, inputs)
+
+
+def check(models, batch_sizes, training_batch_size, rounds, warmup):
+    """Checks the arguments of `benchmark`, see there."""
+    if (
+        not isinstance(models, dict)
+        or not models
+        or not all(callable(model) for model in models.values())
+    ):
+        raise ValueError(
+            "`models` must be a dictionary from at least one name to a "
+            f"keras.Model or a function that builds it. Received: {models!r}"
+        )
+    if not all(checks.is_int(size) and size > 0 for size in batch_sizes):
+        raise ValueError(
+            "`batch_sizes` must be positive integers. "
+            f"Received: batch_sizes={batch_sizes!r}"
+        )
+    counts = {"rounds": rounds, "warmup": warmup}
+    if training_batch_size is not None:
+        counts["training_batch_size"] = training_batch_size
+    for name, value in counts.items():
+        if not checks.is_int(value) or value < 1:
+            raise ValueError(
+                f"`{name}` must be a positive integer. Received: {name}={value}"
+            )
+
+
+def _random_inputs(model, batch_size, input_shape, seed):
+    """Returns one array per input: noise, since a constant can be quicker."""
+    shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
+    if input_shape is not None:
+        shapes = [input_shape] if len(shapes) == 1 else input_shape
+    if any(size is None for shape in shapes for size in shape):
+        raise ValueError(
+            "`input_shape` must be given for a model whose input has unknown "
+            f"sizes. Received: input_shape={input_shape}, {model.name!r} for "
+            f"{model.input_shape}"
+        )
+    rng = np.random.default_rng(seed)
+    arrays = []
+    for tensor, shape in zip(model.inputs, shapes, strict=True):
+        dtype = keras.backend.standardize_dtype(tensor.dtype)
+        if "float" in dtype:
+            array = rng.standard_normal((batch_size, *shape), dtype="float32")
+        else:
+            array = rng.integers(0, 2, (batch_size, *shape))
+        arrays.append(array.astype(dtype))
+    return arrays if len(arrays) > 1 else arrays[0]
+
+
+def _inference(model, inputs):
+    """Returns a function that predicts and waits for the result."""
+    if keras.backend.backend() != "tensorflow":
+        return functools.partial(model.predict_on_batch, inputs)
+    import tensorflow as tf
+
+    predict = tf.function(lambda tensors: model(tensors, training=False))
+    tensors = keras.tree.map_structure(tf.constant, inputs)
+    return lambda: keras.tree.map_structure(np.asarray, predict(tensors))
+
+
+def _training(model, inputs):
+    """Returns a function that makes one training step with a copy."""
+    copy = keras.models.clone_model(model)
+    outputs = copy(inputs, training=False)
+    copy.compile(
+        # Small, so that noise as the target does not lead to NaN.
+        optimizer=keras.optimizers.SGD(1e-4, momentum=0.9),
+        loss=keras.tree.map_structure(lambda _: "mse", outputs),
+        jit_compile=keras.backend.backend() == "jax",
+    )
+    rng = np.random.default_rng(0)
+    targets = keras.tree.map_structure(
+        lambda x: rng.standard_normal(tuple(x.shape), dtype="float32"),
+        outputs,
+    )
+    return functools.partial(copy.train_on_batch, inputs, targets)
+
+
+def time_steps(steps, rounds, warmup):
+    """Has functions take turns.
+
+    Args:
+        steps: List of functions without arguments. One that has a method
+            `timed`, which makes the call and returns its wall-clock and
+            processor seconds, is asked for them.
+        rounds: How often each is timed.
+        warmup: How often each is called beforehand.
+
+    Returns:
+        Wall-clock and processor seconds, two arrays with a row per round and
+        a column per function.
+    """
+    for step in steps:
+        for _ in range(warmup):
+            step()
+    wall, cpu = np.zeros((2, rounds, len(steps)))
+    for i in range(rounds):
+        for j in _order(i, len(steps)):
+            timed = getattr(steps[j], "timed", None)
+            wall[i, j], cpu[i, j] = timed() if timed else _timed(steps[j])
+    return wall, cpu
+
+
+def _timed(step):
+    start = time.perf_counter(), time.process_time()
+    step()
+    return time.perf_counter() - start[0], time.process_time() - start[1]
+
+
+def _order(i, count):
+    """Returns the turns of a round: each is first, and follows each, alike."""
+    first = i // 2 % count
+    turns = [(first + j) % count for j in range(count)]
+    return turns[::-1] if i % 2 else turns
+
+
+def quartiles(values):
+    """Returns first quartile, median and third quartile as numbers."""
+    return np.quantile(values, (0.25, 0.5, 0.75)).tolist()
+
+
+def _latency(name, task, batch_size, wall, cpu):
+    """Summarises seconds of shape (rounds, 2): the baseline's and its own."""
+    lower, middle, upper = quartiles(wall[:, 1])
+    ratios = quartiles(wall[:, 1] / wall[:, 0])
+    return Latency(
+        model=name,
+        task=task,
+        batch_size=batch_size,
+        rounds=len(wall),
+        seconds=middle,
+        seconds_lower=lower,
+        seconds_upper=upper,
+        samples_per_second=batch_size / middle,
+        cpu_seconds=float(np.median(cpu[:, 1])),
+        ratio=ratios[1],
+        ratio_lower=ratios[0],
+        ratio_upper=ratios[2],
+        cpu_ratio=float(np.median(cpu[:, 1] / cpu[:, 0])),
+    )
+
+
+def format_table(rows):
+    """Returns the rows as text, one line each below a line of titles."""
+    table = [
+        ("model", "task", "batch", "ms", "quartiles", "samples/s")
+        + ("CPU ms", "ratio", "quartiles", "CPU ratio")
+    ]
+    for row in rows:
+        table.append(
+            (
+                row.model,
+                row.task,
+                str(row.batch_size),
+                f"{1e3 * row.seconds:.2f}",
+                f"{1e3 * row.seconds_lower:.2f}-{1e3 * row.seconds_upper:.2f}",
+                f"{row.samples_per_second:.1f}",
+                f"{1e3 * row.cpu_seconds:.2f}",
+                f"{row.ratio:.3f}",
+                f"{row.ratio_lower:.3f}-{row.ratio_upper:.3f}",
+                f"{row.cpu_ratio:.3f}",
+            )
+        )
+    return aligned(table)
+
+
+def aligned(table, names=2):
+    """Returns rows of text as lines: some names first, then numbers."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return "\n".join(
+        "  ".join(
+            # Names to the left, numbers to the right.
+            cell.ljust(width) if i < names else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in table
+    )
+
+
+def write_csv(rows, path):
+    """Writes the rows to a CSV file with the names of their fields as titles.
+
+    Args:
+        rows: List of `Latency`, or of another dataclass.
+        path: File to write. It only appears, or changes, once it is complete.
+    """
+    with (
+        staged_files(path) as [partial],
+        open(partial, "w", newline="", encoding="utf-8") as file,
+    ):
+        names = [field.name for field in dataclasses.fields(rows[0])]
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(dataclasses.asdict(row) for row in rows)

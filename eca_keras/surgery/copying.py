@@ -1,0 +1,211 @@
+"""A copy of a functional model, with attention in it."""
+
+import contextlib
+import inspect
+import itertools
+
+import keras
+
+from eca_keras.utils.keras_graph import ModelGraph
+from eca_keras.utils.keras_graph import data_format
+from eca_keras.utils.keras_graph import functional
+
+
+class ModelCopy:
+    """A copy of a model with attention at some places.
+
+    Args:
+        model: The given model.
+        attention: The `Attention` to put in.
+        places: List of `Place`.
+    """
+
+    def __init__(self, model, attention, places):
+        self.model = model
+        self.attention = attention
+        self.everywhere = {
+            id(place.tensor) for place in places if place.reader is None
+        }
+        self.on_edges = {}
+        for place in places:
+            if place.reader is not None:
+                at = self.on_edges.setdefault(id(place.reader), [])
+                at.append(place.tensor)
+        self.copies = {}  # id of a layer to its copy
+        self.added = {}  # what is followed to an attention layer
+        self.data_format = data_format(model)
+        self.classes = {
+            type(layer).__name__: type(layer)
+            for layer in model._flatten_layers()
+            if not type(layer).__module__.startswith("keras.")
+        }
+
+    def make(self, name):
+        # A custom layer need not be registered: its class is at hand.
+        with keras.saving.custom_object_scope(self.classes):
+            copy = self._copy_model(self.model, name or self.model.name)
+        self._restore(self.model, copy)
+        for layer in self.added.values():
+            layer.trainable = True
+        return copy
+
+    def _copy(self, operation):
+        if id(operation) not in self.copies:
+            if functional(operation) is None:
+                copy = _copy_operation(operation)
+            else:
+                copy = self._copy_model(operation, operation.name)
+            self.copies[id(operation)] = copy
+        return self.copies[id(operation)]
+
+    def _copy_model(self, model, name):
+        graph = ModelGraph(model)
+        names = {node.operation.name for node in graph.nodes}
+        values = {}
+        for node in graph.nodes:
+            operation = self._copy(node.operation)
+            if node.is_input:
+                outputs = operation.output
+            else:
+                arguments, keywords = node.arguments.fill_in(
+                    self._inputs(node, values, names)
+                )
+                outputs = operation(*arguments, **keywords)
+            flat = keras.tree.flatten(outputs)
+            for tensor, value in zip(node.outputs, flat, strict=True):
+                if id(tensor) in self.everywhere:
+                    value = self._attend(tensor, value, names)
+                values[id(tensor)] = value
+        inputs, outputs = keras.tree.map_structure(
+            lambda tensor: values[id(tensor)],
+            (graph.model.input, graph.model.output),
+        )
+        if isinstance(model, keras.Sequential):
+            return _sequential(inputs, outputs, name)
+        return _plain_class(type(model))(
+            inputs=inputs, outputs=outputs, name=name
+        )
+
+    def _inputs(self, node, values, names):
+        """The values that a call reads: some with attention for it alone."""
+        attended = {
+            id(tensor): self._attend(tensor, values[id(tensor)], names)
+            for tensor in self.on_edges.get(id(node), [])
+        }
+        return {**values, **attended} if attended else values
+
+    def _attend(self, tensor, value, names):
+        source, _, index = tensor._keras_history
+        _check_map(tensor, source)
+        # A shared layer is followed by one attention layer; what has no
+        # weights is shared for convenience, and by maps of any depth.
+        weights = getattr(source, "weights", None)
+        key = (id(source), index) if weights else id(tensor)
+        if key in self.added:
+            return self.added[key](value)
+        prefix = self._free_prefix(source.name, names)
+        with _defaults(_policy(tensor), self.data_format):
+            outputs = self.attention(value, 0, prefix)
+        self.added[key] = outputs._keras_history.operation
+        names.add(prefix + self.attention.suffix)
+        return outputs
+
+    def _free_prefix(self, source, names):
+        prefixes = itertools.chain(
+            [f"{source}_"], (f"{source}_{i}_" for i in itertools.count(2))
+        )
+        suffix = self.attention.suffix
+        return next(each for each in prefixes if each + suffix not in names)
+
+    def _restore(self, old, new):
+        """Copies the weights and the `trainable` flags, outside first."""
+        new.trainable = old.trainable
+        if functional(old) is not None:
+            for layer in old.layers:
+                self._restore(layer, self.copies[id(layer)])
+            return
+        pairs = zip(old._flatten_layers(), new._flatten_layers(), strict=True)
+        for part, copy in pairs:
+            copy.trainable = part.trainable
+            store = {}
+            part.save_own_variables(store)
+            copy.load_own_variables(store)
+        for weight, copy in zip(old.weights, new.weights, strict=True):
+            if copy.trainable != weight.trainable:
+                copy.trainable = weight.trainable
+
+
+def _copy_operation(operation):
+    try:
+        config = operation.get_config()
+        if isinstance(operation, keras.layers.Lambda):
+            # The function itself: it need not survive as a config.
+            config = {**config, "function": operation.function}
+            return keras.layers.Lambda(**config)
+        copy = type(operation).from_config(config)
+        # Some layers give themselves another one than their config has.
+        copy.name = operation.name
+        return copy
+    except (TypeError, ValueError, NotImplementedError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"`model` has a layer that cannot be copied from its config, "
+            f"{operation.name!r} of class {type(operation).__name__}: give it "
+            f"a `get_config`. Received: {reason}"
+        ) from error
+
+
+def _sequential(inputs, outputs, name):
+    chain = []
+    tensor = outputs
+    while tensor is not inputs:
+        operation, index, _ = tensor._keras_history
+        chain.append(operation)
+        [tensor] = operation._inbound_nodes[index].input_tensors
+    first = inputs._keras_history.operation
+    return keras.Sequential([first, *reversed(chain)], name=name)
+
+
+def _plain_class(cls):
+    """The class itself if it has Keras's constructor, else keras.Model."""
+    own = itertools.takewhile(
+        lambda base: not base.__module__.startswith("keras."),
+        inspect.getmro(cls),
+    )
+    changed = any({"__init__", "get_config"} & set(vars(base)) for base in own)
+    return keras.Model if changed else cls
+
+
+def _check_map(tensor, source):
+    if len(tensor.shape) not in (3, 4, 5):
+        raise ValueError(
+            "Attention needs a map of rank 3, 4 or 5 (batch, positions and "
+            f"channels). `where` chooses the layer {source.name!r}, whose "
+            f"output has the shape {tuple(tensor.shape)}"
+        )
+
+
+def _policy(tensor):
+    """The dtype policy of the layer that a tensor comes from, or came from."""
+    while True:
+        operation, index, _ = tensor._keras_history
+        node = operation._inbound_nodes[index]
+        if node.is_input:
+            return keras.DTypePolicy(tensor.dtype)
+        policy = getattr(operation, "dtype_policy", None)
+        if policy is not None and policy.quantization_mode is None:
+            return policy
+        tensor = node.input_tensors[0]
+
+
+@contextlib.contextmanager
+def _defaults(policy, data_format):
+    """Makes layers with this dtype policy and data format."""
+    before = keras.config.dtype_policy(), keras.config.image_data_format()
+    keras.config.set_dtype_policy(policy)
+    keras.config.set_image_data_format(data_format)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before[0])
+        keras.config.set_image_data_format(before[1])

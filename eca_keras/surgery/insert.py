@@ -1,0 +1,202 @@
+"""Attention in a model that someone else built."""
+
+import dataclasses
+import functools
+import re
+
+import keras
+
+from eca_keras.applications.attention import resolve
+from eca_keras.surgery.copying import ModelCopy
+from eca_keras.surgery.places import chosen_places
+from eca_keras.surgery.places import residual_places
+from eca_keras.surgery.places import stage_places
+from eca_keras.utils.keras_graph import ModelGraph
+from eca_keras.utils.keras_graph import functional
+
+# These have a gate that can start at 1, see `identity_start`.
+WITH_IDENTITY = ("eca", "eca_circular")
+
+SHOWN_NAMES = 8
+
+
+def insert_attention(
+    model,
+    attention="eca",
+    where="residual",
+    *,
+    kernel_size="adaptive",
+    identity_start=False,
+    name=None,
+):
+    """Puts attention into a model, and keeps what it has learned.
+
+    The result is a new model with layers and weights of its own; the given
+    one stays as it is. Weights, names, dtype policies and `trainable` flags
+    of the layers are kept, a layer that is called twice still is one layer,
+    and models inside the model are treated like it. The new layers have the
+    dtype policy of the layer before them and the data format of the model;
+    they are called like the layer before them with `_eca` (or the name of
+    the attention) behind it, and are trainable. Like the given model's, the
+    optimizer is not part of it: call `compile`.
+
+    Args:
+        model: A functional or built Sequential model: any of
+            `keras.applications`, a KerasHub backbone, your own. Several
+            inputs and outputs, shared layers and nested models are fine.
+        attention: As in the builders of `eca_keras.applications`: a name
+            such as `"eca"`, or a callable `name -> keras.layers.Layer`.
+        where: What the attention follows.
+
+            - `"residual"`: the residual branch of each residual sum, right
+              before the sum as in the paper, but before dropout, stochastic
+              depth and layer scale at its end. Sums are found by structure,
+              not by names: the shortcut is the input itself or a projection
+              of it, the branch has more layers with a kernel. Two branches
+              alike, and the top-down path of a feature pyramid, are no
+              residual blocks.
+            - `"stage"`: the last map before each change of resolution, and
+              the last of all, where the network has learned something at
+              that resolution.
+            - Another string: a regular expression. The layers (and
+              operations of `keras.ops`) whose whole name it matches.
+            - A callable: `layer -> bool`.
+
+        kernel_size: `"adaptive"` or a positive odd integer, for attention
+            with a kernel along the channels.
+        identity_start: Whether the new model answers exactly like the given
+            one until it is trained. A new gate is about 1/2 and would halve
+            every map of a trained network. With `True` the layers are
+            `ECA(gate_scale=2, kernel_initializer="zeros")`: every gate is
+            exactly `2 * sigmoid(0) = 1`, and every weight has a gradient
+            from the first step on, which a factor that blends the gate in
+            from 0 would not give. After training, the 2 can be moved into
+            the layer before, see `ECA`. For `"eca"` and `"eca_circular"`.
+        name: Name of the new model; that of the given one by default.
+
+    Returns:
+        A model. Its class is that of the given one if that has the
+        constructor of `keras.Model`, and `keras.Model` otherwise: the
+        constructor of a KerasHub backbone could not build what it is now.
+
+    Raises:
+        ValueError: if an argument is out of its range, nothing in the model
+            fits `where`, or a layer cannot be copied from its config.
+
+    Example:
+
+    >>> import keras
+    >>> from eca_keras import insert_attention
+    >>> plain = keras.applications.ResNet50(weights=None)
+    >>> model = insert_attention(plain, identity_start=True)
+    >>> [layer.name for layer in model.layers if "_eca" in layer.name][:2]
+    ['conv2_block1_3_bn_eca', 'conv2_block2_3_bn_eca']
+    >>> model.count_params() - plain.count_params()
+    86
+    """
+    _check_model(model)
+    resolved = _resolve(attention, kernel_size, identity_start, model)
+    find = _finder(where)
+    places = []
+    for graph, nested in _graphs(model):
+        places.extend(find(graph, nested))
+    if not places:
+        raise ValueError(_nothing_found(model, where))
+    return ModelCopy(model, resolved, places).make(name)
+
+
+def _check_model(model):
+    if isinstance(model, keras.Sequential) and functional(model) is None:
+        raise ValueError(
+            f"`model` must be built: {model.name!r} does not know the shape "
+            "of its input. Begin it with a keras.Input, or call `build`."
+        )
+    if not isinstance(model, keras.Model) or functional(model) is None:
+        raise ValueError(
+            "`model` must be a functional or Sequential Keras model, whose "
+            "layers are known; a subclass of keras.Model with a `call` of its "
+            f"own is not. Received: model={model!r}"
+        )
+
+
+def _resolve(attention, kernel_size, identity_start, model):
+    if attention is None:
+        raise ValueError(
+            "`attention` must be the name of an attention module or a "
+            "callable. Received: attention=None"
+        )
+    resolved = resolve(
+        attention, kernel_size, released=None, stages=1, model=model.name
+    )
+    if not identity_start:
+        return resolved
+    if resolved.suffix not in WITH_IDENTITY:
+        raise ValueError(
+            "`identity_start=True` is for attention that is one of "
+            f"{list(WITH_IDENTITY)}. Received: attention={attention!r}"
+        )
+    make = functools.partial(
+        resolved.make, gate_scale=2, kernel_initializer="zeros"
+    )
+    return dataclasses.replace(resolved, make=make)
+
+
+def _finder(where):
+    """Returns the function `(graph, nested) -> places` that `where` means."""
+    if where == "residual":
+        return lambda graph, nested: residual_places(graph)
+    if where == "stage":
+        return lambda graph, nested: stage_places(graph, nested=nested)
+    if isinstance(where, str):
+        try:
+            pattern = re.compile(where)
+        except re.error as error:
+            raise ValueError(
+                "`where` must be 'residual', 'stage', a regular expression "
+                f"or a callable. Received: where={where!r}, which is no "
+                f"regular expression: {error}"
+            ) from error
+        return lambda graph, nested: chosen_places(
+            graph, lambda operation: pattern.fullmatch(operation.name)
+        )
+    if callable(where):
+        return lambda graph, nested: chosen_places(graph, where)
+    raise ValueError(
+        "`where` must be 'residual', 'stage', a regular expression or a "
+        f"callable. Received: where={where!r}"
+    )
+
+
+def _graphs(model, nested=False, seen=None):
+    """Yields the graph of a model and those inside it, each once."""
+    seen = set() if seen is None else seen
+    if id(model) in seen:
+        return
+    seen.add(id(model))
+    yield ModelGraph(model), nested
+    for layer in model.layers:
+        if functional(layer) is not None:
+            yield from _graphs(layer, True, seen)
+
+
+def _nothing_found(model, where):
+    looked_for = {
+        "residual": "no sum of a map and a residual branch",
+        "stage": "no map with several positions behind a layer with a kernel",
+    }
+    what = looked_for.get(where, "no layer that `where` chooses")
+    names = [
+        node.operation.name
+        for graph, _ in _graphs(model)
+        for node in graph.nodes
+        if not node.is_input and graph.positions(node.outputs[0])
+    ]
+    step = max(1, len(names) // SHOWN_NAMES)
+    shown = ", ".join(names[step - 1 :: step][:SHOWN_NAMES]) or "none"
+    hint = "" if where == "stage" else "'stage', "
+    return (
+        f"There is {what} in {model.name!r}: choose places by {hint}a regular "
+        "expression for the whole name of a layer, or a callable. Some of "
+        f"the {len(names)} layers that give a map: {shown}. "
+        f"Received: where={where!r}"
+    )

@@ -1,0 +1,1 @@
+"""What the whole package shares and no user calls."""

@@ -1,0 +1,161 @@
+"""The network that a detector stands on, and what it starts from."""
+
+import pathlib
+
+import keras
+import numpy as np
+
+from eca_keras.applications.detection import published
+from eca_keras.applications.features import stage_outputs
+from eca_keras.applications.image_settings import Preprocessing
+from eca_keras.applications.preprocessing import IMAGENET_MEAN
+from eca_keras.applications.preprocessing import IMAGENET_STD
+from eca_keras.errors import InputError
+from eca_keras.training.classification.model import build_network
+from eca_keras.training.classification.model import parse_kernel_size
+from eca_keras.training.trained import read_network
+
+
+def make_backbone(config):
+    """Builds the network, with the weights that it starts from.
+
+    Args:
+        config: `DetectConfig`.
+
+    Returns:
+        A `keras.Model` for images as `preprocess_input` makes them.
+
+    Raises:
+        InputError, OSError, ImportError: if it cannot be built, or there are
+            no such weights for it.
+    """
+    kernel_size = parse_kernel_size(config.kernel_size)
+    if isinstance(kernel_size, str) and kernel_size == "paper":
+        kernel_size = _published(config)
+    alpha = config.backbone_alpha
+    weights = config.backbone_weights
+    of_keras = weights is not None and _is_model(weights)
+    try:
+        network = build_network(
+            config.backbone,
+            config.attention,
+            kernel_size,
+            include_top=False,
+            input_shape=(None, None, 3),
+            weights=None if of_keras else weights,
+            **({} if alpha == 1 else {"alpha": alpha}),
+        )
+    except OSError as error:
+        if weights is None or not pathlib.Path(weights).is_file():
+            raise
+        raise InputError(  # the readers do not say which file it is
+            f"`backbone_weights` must be a readable file of weights. {weights}"
+            f" is not: {error}"
+        ) from error
+    if of_keras:
+        copy_weights(pathlib.Path(weights), network)
+    return network
+
+
+def _published(config):
+    """The kernel sizes of the released detector."""
+    try:
+        return published.kernel_sizes(config.detector, config.backbone)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def _is_model(path):
+    """Whether it is a run or a file that Keras saved whole."""
+    path = pathlib.Path(path)
+    return path.is_dir() or path.suffix == ".keras"
+
+
+def copy_weights(path, network):
+    """Gives the stages of a network the weights of a saved model.
+
+    Layers are found by their names, so that it does not matter what comes
+    after the stages (a classifier, a detector), and the normalisation that
+    may come before them is left out.
+
+    Args:
+        path: Folder of a run, whose `model.keras` is meant, or a `.keras`
+            file.
+        network: A model made by a builder.
+
+    Raises:
+        InputError: if the saved model is another network, or has images that
+            are normalised in another way.
+    """
+    if path.is_dir():
+        path = path / "model.keras"
+    if not path.is_file():
+        raise InputError(
+            "`backbone_weights` must be the folder of a run with a "
+            f"model.keras, or an existing file. Received: {path}"
+        )
+    layers = {layer.name: layer for layer in _leaves(read_network(path))}
+    _check_moments(path, layers.values())
+    wanted = keras.Model(network.input, stage_outputs(network))
+    wanted = {layer.name: layer for layer in wanted.layers if layer.weights}
+    differing = [
+        name
+        for name, layer in wanted.items()
+        if name not in layers or _shapes(layers[name]) != _shapes(layer)
+    ]
+    if differing:
+        raise InputError(
+            "`backbone_weights` must be of the same network, with the same "
+            f"kernel sizes and attention. {path} has another or no layer "
+            f"{differing[0]}, and {len(differing) - 1} more of "
+            f"{len(wanted)} differ"
+        )
+    for name, layer in wanted.items():
+        layer.set_weights(layers[name].get_weights())
+
+
+def _leaves(model):
+    """The layers of a model and of the models in it."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _leaves(layer)
+        else:
+            yield layer
+
+
+def _shapes(layer):
+    return [tuple(weight.shape) for weight in layer.weights]
+
+
+def _check_moments(path, layers):
+    """Refuses weights for images that are not as `preprocess_input`'s."""
+    moments = [
+        (np.ravel(layer.mean) / 255, np.ravel(layer.variance) ** 0.5 / 255)
+        for layer in layers
+        if isinstance(layer, keras.layers.Normalization)
+    ]
+    settings = Preprocessing.path(path)
+    if not settings.is_file():
+        settings = path.with_name(Preprocessing.FILE)
+    if settings.is_file():
+        settings = Preprocessing.load(path)
+        if settings.mean is not None:
+            moments.append((settings.mean, settings.std))
+    for mean, std in moments:
+        if not _near(mean, IMAGENET_MEAN) or not _near(std, IMAGENET_STD):
+            raise InputError(
+                "`backbone_weights` must be of a network for colour images "
+                "that are normalised with ImageNet's mean and deviation, as "
+                f"a detector's are. {path} has the mean {_shown(mean)} and "
+                f"the deviation {_shown(std)}"
+            )
+
+
+def _near(values, expected):
+    return len(values) == len(expected) and np.allclose(
+        values, expected, rtol=0, atol=1e-3
+    )
+
+
+def _shown(values):
+    return ", ".join(f"{value:.3f}" for value in values)

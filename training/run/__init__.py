@@ -1,0 +1,1 @@
+"""A run: from a task to a folder of results, whatever it trains."""
