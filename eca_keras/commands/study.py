@@ -1,10 +1,12 @@
 """`eca-keras study`."""
 
+from __future__ import annotations
+
 import dataclasses
 import pathlib
-import typing
+from typing import Annotated
 
-import tyro
+from tyro.conf import Positional
 
 from eca_keras.errors import InputError
 from eca_keras.errors import require
@@ -43,7 +45,7 @@ class Study:
             its `results`, a study its report in a folder of its name.
     """
 
-    names: typing.Annotated[tuple[str, ...], tyro.conf.Positional]
+    names: Annotated[tuple[str, ...], Positional]
     data: str = "fashion-mnist"
     model: tuple[str, ...] = ()
     seeds: int = 5
