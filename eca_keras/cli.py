@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from collections.abc import Sequence
+from typing import Any
 
 from eca_keras.commands import COMMANDS
 from eca_keras.errors import ComparisonFailed
@@ -53,13 +54,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if first == ["--version"]:
         print(f"eca-keras {__version__}")
         return 0
-    if first in (["--help"], ["-h"]):
-        print(overview())
-        return 0
-    return guarded(lambda: _run(arguments))
+    if first in ([], ["--help"], ["-h"]):
+        print(overview(), file=sys.stdout if first else sys.stderr)
+        return 0 if first else EXIT_BAD_INPUT
+    return _guarded(lambda: _run(*_chosen(arguments)))
 
 
-def guarded(run) -> int:
+def run_command(kind: type, arguments: Sequence[str], program: str) -> int:
+    """Run a command that is not in the table, as `main` runs the others.
+
+    Args:
+        kind: Its class.
+        arguments: List of strings.
+        program: What the help calls it.
+
+    Returns:
+        The exit code, as of `main`.
+    """
+    return _guarded(lambda: _run(lambda: kind, arguments, program))
+
+
+def _guarded(run):
     """Call a function and return the exit code, errors told in a sentence."""
     try:
         run()
@@ -107,13 +122,20 @@ def overview() -> str:
     )
 
 
-def parse(arguments: Sequence[str]):
+def parse(arguments: Sequence[str]) -> Any:
     """Return the command with its options; exit with 2 on bad ones."""
     from eca_keras.commands import options
 
-    name, rest = _split(arguments)
-    kind = COMMANDS[name].load()
-    return options.parse(kind, rest, f"eca-keras {name}")
+    load, rest, program = _chosen(arguments)
+    return options.parse(load(), rest, program)
+
+
+def _chosen(arguments):
+    """Return what `_run` takes for a command line."""
+    words = [word for word in arguments if word != "--verbose"]
+    name, rest = _split(words)
+    verbose = ["--verbose"] if len(words) < len(arguments) else []
+    return COMMANDS[name].load, [*rest, *verbose], f"eca-keras {name}"
 
 
 def _split(arguments):
@@ -122,43 +144,34 @@ def _split(arguments):
         name = " ".join(arguments[:count])
         if name in COMMANDS:
             return name, arguments[count:]
-    if not arguments:
-        raise InputError(f"Name a command: {', '.join(COMMANDS)}")
     words = [word for word in arguments[:2] if not word.startswith("-")]
+    words = words or arguments[:1]
     close = [word for word in words if word in COMMANDS]
-    for typed in (" ".join(words), arguments[0]):
+    for typed in (" ".join(words), words[0]):
         close += difflib.get_close_matches(typed, COMMANDS, 1)
-    hint = f"Did you mean `eca-keras {close[0]}`?" if close else ""
-    raise InputError(
-        f"There is no command {arguments[0]!r}. {hint or 'The commands are '}"
-        f"{'' if hint else ', '.join(COMMANDS)}"
-    )
+    hint = f"The commands are {', '.join(COMMANDS)}"
+    if close:
+        hint = f"Did you mean `eca-keras {close[0]}`?"
+    raise InputError(f"There is no command {' '.join(words)!r}. {hint}")
 
 
-def _run(arguments):
-    from eca_keras.commands import options
-
+def _run(load, arguments, program):
+    """Run a command: its options, then TensorFlow, then its work."""
     verbose = "--verbose" in arguments
     arguments = [word for word in arguments if word != "--verbose"]
     with _ended_by_interrupt():
-        _split(arguments)
         require("train", "The command line", "tyro")
-        command = parse(arguments)
-        prepare(command, verbose)
+        from eca_keras.commands import options
+        from eca_keras.utils.quiet import import_tensorflow
+
+        command = options.parse(load(), arguments, program)
+        with options.told_as_typed(type(command)):
+            if hasattr(command, "check"):
+                command.check()
+        if not verbose and "tensorflow" not in sys.modules:
+            import_tensorflow()
     with options.told_as_typed(type(command)):
         command.run()
-
-
-def prepare(command, verbose: bool = False) -> None:
-    """Check the options of a command and load TensorFlow for it."""
-    from eca_keras.commands import options
-    from eca_keras.utils.quiet import import_tensorflow
-
-    if hasattr(command, "check"):
-        with options.told_as_typed(type(command)):
-            command.check()
-    if not verbose and "tensorflow" not in sys.modules:
-        import_tensorflow()
 
 
 @contextlib.contextmanager

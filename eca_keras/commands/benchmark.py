@@ -143,7 +143,7 @@ class Benchmark:
                 progress=_print,
             )
         print(tables.format_table(counts, _COUNTS), end="\n\n")
-        print(tables.format_table(rows, {"network": "model", **_TIMES}))
+        print(tables.format_table(rows, (*_ROW, *tables.TIMES)))
         print(f"\n{LEGEND}")
         about = {f"{x['network']} {x['attention']}": x for x in counts}
         return [{**about[row.model], **_without(row, "model")} for row in rows]
@@ -203,20 +203,11 @@ def _without(row, name):
     return values
 
 
-_COUNTS = {
-    "network": lambda row: row["network"],
-    "attention": lambda row: row["attention"],
-    "parameters": lambda row: f"{row['parameters']:,}",
-    "of attention": lambda row: f"{row['attention_parameters']:,}",
-    "GMAC": lambda row: f"{row['macs'] / 1e9:.3f}",
-}
-_TIMES = {
-    "task": lambda row: row.task,
-    "batch": lambda row: str(row.batch_size),
-    "ms": lambda row: f"{1e3 * row.seconds:.1f}",
-    "quartiles": lambda row: (
-        f"{1e3 * row.seconds_lower:.1f}-{1e3 * row.seconds_upper:.1f}"
-    ),
-    "ratio": lambda row: f"{row.ratio:.3f}",
-    "CPU": lambda row: f"{row.cpu_ratio:.3f}",
-}
+_COUNTS = (
+    ("network", lambda row: row["network"]),
+    ("attention", lambda row: row["attention"]),
+    ("parameters", lambda row: f"{row['parameters']:,}"),
+    ("of attention", lambda row: f"{row['attention_parameters']:,}"),
+    ("GMAC", lambda row: f"{row['macs'] / 1e9:.3f}"),
+)
+_ROW = (("network", "model"), ("task", "task"), ("batch", "batch_size"))

@@ -24,7 +24,7 @@ GiFLOP      2^30 FLOPs as thop counts them, which the paper reports as GFLOP:
             MACs, 4 per element of BatchNormalization and window + 1 per
             output of an average pooling
 kernels     size x number of blocks, from the first stage to the last"""
-_ROW = "{:18}{:>11}{:>7}{:>10}{:>10}{:>7}  {}"
+_ROW = "{:20}{:>11}{:>7}{:>10}{:>10}{:>7}  {}"
 _TITLES = ("model", "parameters", "Mi", "attention", "MMAC", "GiFLOP")
 
 

@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import pathlib
 import re
+import textwrap
 import types
 import typing
 from collections.abc import Iterator
@@ -29,6 +31,9 @@ import tyro
 
 from eca_keras.errors import InputError
 from eca_keras.utils.checks import check_choice
+
+# The markers of an argument that is told by its place.
+_POSITIONAL = tyro.conf.Positional[int].__metadata__
 
 # What the help shows for a value of a type.
 _WORDS = {int: "INT", float: "NUMBER", str: "TEXT", pathlib.Path: "PATH"}
@@ -79,12 +84,9 @@ def as_typed(text: str, kind: type) -> str:
     """
     flags = {}
     for field in dataclasses.fields(kind):
-        positional = _is_positional(_hints(kind)[field.name])
-        flags[field.name] = (
-            field.name.upper()
-            if positional
-            else f"--{field.name.replace('_', '-')}"
-        )
+        flags[field.name] = f"--{field.name.replace('_', '-')}"
+        if _is_positional(kind, field):
+            flags[field.name] = field.name.upper()
     for alias, name in getattr(kind, "ALIASES", {}).items():
         flags.setdefault(alias, flags[name])
     names = "|".join(sorted(flags, key=len, reverse=True))
@@ -99,11 +101,15 @@ def as_typed(text: str, kind: type) -> str:
 
 def _option(flag, value):
     """Return an option with a value, from the value's `repr`."""
-    if value == "True" or (value == "False" and flag.startswith("--")):
+    if not flag.startswith("--"):
+        return value.strip("'\"")
+    if value in ("True", "False"):
         return flag if value == "True" else f"--no-{flag[2:]}"
     if value[0] in "[(":
-        return f"{flag} {re.sub('[^-+.\\w ]', '', value)}".rstrip()
-    return f"{flag} {value.strip(chr(39) + chr(34))}"
+        values = re.sub(r"[^-+.\w ]", "", value)
+        return f"{flag} {values}".rstrip()
+    quotes = "'\""
+    return f"{flag} {value.strip(quotes)}"
 
 
 def _retold(error, kind):
@@ -115,19 +121,18 @@ def _retold(error, kind):
 
 
 def _parse(kind, arguments, prog, given=None):
-    parser = _parser(kind, given)
+    printed = io.StringIO()
     try:
-        parsed = tyro.cli(
-            parser,
-            prog=prog,
-            description=_description(kind),
-            args=list(arguments),
-            config=(tyro.conf.OmitArgPrefixes,),
-        )
+        with contextlib.redirect_stdout(printed):
+            parsed = tyro.cli(
+                _parser(kind, given),
+                prog=prog,
+                args=list(arguments),
+                config=(tyro.conf.OmitArgPrefixes,),
+            )
     except SystemExit as end:
-        if not end.code and getattr(kind, "EXAMPLES", None):
-            print("Examples:")
-            print("\n".join(f"  {line}" for line in kind.EXAMPLES))
+        if not end.code:
+            print(_framed(kind, prog, printed.getvalue()))
         raise
     values = {}
     for field in dataclasses.fields(parsed):
@@ -140,6 +145,44 @@ def _parse(kind, arguments, prog, given=None):
         with told_as_typed(kind):
             _check(field.name, values[field.name], _choices(kind, field))
     return kind(**values)
+
+
+def _framed(kind, prog, text):
+    """Return the help of a command, from tyro's text with the options."""
+    usage = ["usage:", prog]
+    for field in dataclasses.fields(kind):
+        if _is_positional(kind, field):
+            word, default = _metavar_of(kind, field), field.default
+            usage.append(
+                word if default is dataclasses.MISSING else f"[{word}]"
+            )
+    parsed = _docstring(kind)
+    paragraphs = [parsed.short_description or ""]
+    paragraphs += (parsed.long_description or "").split("\n\n")
+    # tyro's own usage may be wider than the terminal, and so are its lines.
+    _, *options = re.split(
+        r"(?m)^(?= (?:positional arguments|options) *$)", text, maxsplit=1
+    )
+    options = "\n".join(line.rstrip() for line in "".join(options).split("\n"))
+    options = re.sub(r"\n\n+(?=  )", "\n", options)
+    options = re.sub(r"(?m)^ (\S)(.*)\n -+$", _title, options)
+    parts = [
+        " ".join([*usage, "[OPTIONS]"]),
+        *(
+            textwrap.fill(as_typed(" ".join(one.split()), kind), 79)
+            for one in paragraphs
+            if one
+        ),
+        options.strip(),
+    ]
+    if examples := getattr(kind, "EXAMPLES", ()):
+        parts.append("\n".join(["Examples:", *(f"  {x}" for x in examples)]))
+    return "\n\n".join(parts)
+
+
+def _title(found):
+    """Return a heading of tyro's help as those of the overview."""
+    return f"{found[1].upper()}{found[2]}:"
 
 
 def _check(name, value, choices):
@@ -175,29 +218,24 @@ def _dataclass(name, fields):
 
 def _argument(kind, field, given):
     """Return a field for the parser: name, type, default."""
-    hint = _hints(kind)[field.name]
-    choices = _choices(kind, field)
-    default = (
-        dataclasses.MISSING if given is None else getattr(given, field.name)
-    )
-    if given is None:
+    if given is not None:
+        default = getattr(given, field.name)
+    elif field.default_factory is not dataclasses.MISSING:
+        default = field.default_factory()
+    else:
         default = field.default
-        if field.default_factory is not dataclasses.MISSING:
-            default = field.default_factory()
-    shown = {}
-    if default is not dataclasses.MISSING:
-        shown = {"help_behavior_hint": _shown_default(default)}
+    shown = {"help_behavior_hint": _shown_default(default)}
+    if metavar := _metavar_of(kind, field):
+        shown["metavar"] = metavar
     markers = []
-    if _is_positional(hint):
+    if _is_positional(kind, field):
         markers.append(tyro.conf.Positional)
     if not hasattr(kind, "with_defaults"):
         markers.append(tyro.conf.FlagCreatePairsOff)
-    if metavar := field.metadata.get("metavar") or _metavar(
-        hint, choices, field.name
-    ):
-        shown["metavar"] = metavar
     annotated = typing.Annotated[
-        _plain(hint), tyro.conf.arg(help=_help(kind, field), **shown), *markers
+        _plain(_hints(kind)[field.name]),
+        tyro.conf.arg(help=_help(kind, field), **shown),
+        *markers,
     ]
     if default is dataclasses.MISSING:
         return field.name, annotated
@@ -209,6 +247,8 @@ def _argument(kind, field, given):
 
 
 def _shown_default(value):
+    if value is dataclasses.MISSING:
+        return "(required)"
     if value is None or value is False or value == "" or value == ():
         return ""
     if value is True:
@@ -222,10 +262,9 @@ def _hints(kind):
     return typing.get_type_hints(kind, include_extras=True)
 
 
-def _is_positional(hint):
-    return tyro.conf.Positional in getattr(hint, "__metadata__", ()) or any(
-        "Positional" in str(x) for x in getattr(hint, "__metadata__", ())
-    )
+def _is_positional(kind, field):
+    markers = getattr(_hints(kind)[field.name], "__metadata__", ())
+    return any(marker in markers for marker in _POSITIONAL)
 
 
 def _members(hint):
@@ -270,20 +309,23 @@ def _choices(kind, field):
     return tuple(value for value in values if value is not None)
 
 
-def _metavar(hint, choices, name):
+def _metavar_of(kind, field):
     """Return what stands for the value of an option, `None` for a flag."""
+    if "metavar" in field.metadata:
+        return field.metadata["metavar"]
+    hint, choices = _hints(kind)[field.name], _choices(kind, field)
     words = []
     for one in _members(hint):
         if one is bool:
             return None
         inner = [x for x in typing.get_args(one) if x is not ...]
         listed = typing.get_origin(one) in (tuple, list)
-        if listed and ... not in typing.get_args(one) and len(inner) > 1:
+        several = " ..." if listed and len(inner) == 1 else ""
+        if _is_positional(kind, field):
+            return f"{field.name.upper()}{several}"
+        if listed and not several:
             return " ".join(_word(x, choices) for x in inner)
-        if listed:
-            words.append(f"{_word(inner[0], choices)} ...")
-        else:
-            words.append(_word(one, choices))
+        words.append(f"{_word(inner[0] if listed else one, choices)}{several}")
     # Of a value and a list of such values, the list says it all.
     words = [word for word in words if f"{word} ..." not in words]
     return "|".join(dict.fromkeys(words))
@@ -310,15 +352,10 @@ def _help(kind, field):
         "",
     )
     choices = _choices(kind, field)
-    if choices and all(choice not in text for choice in choices):
+    listed = _metavar_of(kind, field).startswith("{") if choices else True
+    if not listed and all(choice not in text for choice in choices):
         text = f"{text} One of {', '.join(choices)}."
     return as_typed(text, kind)
-
-
-def _description(kind):
-    parsed = _docstring(kind)
-    parts = (parsed.short_description, parsed.long_description)
-    return as_typed("\n\n".join(part for part in parts if part), kind)
 
 
 def _docstring(kind):

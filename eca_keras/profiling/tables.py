@@ -6,7 +6,6 @@ import csv
 import dataclasses
 import os
 from collections.abc import Callable
-from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from eca_keras.utils.files import staged_files
 
-Columns = Mapping[str, str | Callable[[Any], str]]
+Columns = Sequence[tuple[str, str | Callable[[Any], str]]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,17 +80,17 @@ def quartiles(values: np.ndarray) -> list[float]:
 
 
 # Columns of a `Timing`, for tables.
-MILLISECONDS: Columns = {
-    "ms": lambda row: f"{1e3 * row.seconds:.1f}",
-    "(quartiles)": lambda row: (
-        f"{1e3 * row.seconds_lower:.1f}-{1e3 * row.seconds_upper:.1f}"
+TIMES: Columns = (
+    ("ms", lambda row: f"{1e3 * row.seconds:.1f}"),
+    (
+        "quartiles",
+        lambda row: (
+            f"{1e3 * row.seconds_lower:.1f}-{1e3 * row.seconds_upper:.1f}"
+        ),
     ),
-}
-RATIO: Columns = {
-    "ratio": lambda row: f"{row.ratio:.3f}",
-    "(quartiles) ": lambda row: f"{row.ratio_lower:.3f}-{row.ratio_upper:.3f}",
-}
-CPU_RATIO: Columns = {"CPU": lambda row: f"{row.cpu_ratio:.3f}"}
+    ("ratio", lambda row: f"{row.ratio:.3f}"),
+    ("CPU", lambda row: f"{row.cpu_ratio:.3f}"),
+)
 
 
 def format_table(rows: Sequence[Any], columns: Columns, names: int = 2) -> str:
@@ -99,17 +98,17 @@ def format_table(rows: Sequence[Any], columns: Columns, names: int = 2) -> str:
 
     Args:
         rows: Objects.
-        columns: For each title an attribute, or a function that makes the
-            text of a row.
+        columns: Pairs of a title and an attribute, or a function that makes
+            the text of a row.
         names: Number of columns that hold names, which are aligned to the
             left; numbers are to the right.
     """
-    table = [[title.rstrip() for title in columns]]
+    table = [[title for title, _ in columns]]
     for row in rows:
         table.append(
             [
                 get(row) if callable(get) else str(getattr(row, get))
-                for get in columns.values()
+                for _, get in columns
             ]
         )
     return aligned(table, names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import sys
@@ -49,7 +50,7 @@ def import_tensorflow() -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet(replay=True):
-        import keras  # noqa: F401
-        import tensorflow  # noqa: F401
+        for name in ("tensorflow", "keras"):
+            importlib.import_module(name)
     for name in ("tensorflow", "absl"):
         logging.getLogger(name).setLevel(logging.ERROR)
