@@ -27,13 +27,13 @@ tf.config.set_logical_device_configuration(
 
 from detect_runs import make_confident  # noqa: E402
 from detect_runs import quick  # noqa: E402
-from eca_keras.training.run.cluster import Cluster  # noqa: E402
-from eca_keras.training.run.step import Trainer  # noqa: E402
 
 from eca_keras.training.detection.batches import evaluation_feed  # noqa: E402
 from eca_keras.training.detection.batches import training_batches  # noqa: E402
 from eca_keras.training.detection.evaluation import DetectionEvaluator  # noqa: E402
 from eca_keras.training.detection.setup import DetectionSetup  # noqa: E402
+from eca_keras.training.run.cluster import Cluster  # noqa: E402
+from eca_keras.training.run.step import Trainer  # noqa: E402
 
 BATCH = 4
 

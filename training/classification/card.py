@@ -14,6 +14,7 @@ from eca_keras.errors import require
 from eca_keras.profiling.counts import profile
 from eca_keras.training.config import TrainConfig
 from eca_keras.training.trained import Trained
+from eca_keras.utils.keras_graph import kernel_sizes
 from eca_keras.version import __version__
 
 # Of the normal distribution, for intervals of 95 %.
@@ -123,11 +124,7 @@ def _table(rows):
 def _network(trained, config):
     model = trained.model
     counted = profile(model)
-    kernels = [
-        layer.resolved_kernel_size
-        for layer in model.layers
-        if hasattr(layer, "resolved_kernel_size")
-    ]
+    kernels = kernel_sizes(model)
     attention = config["attention"]
     if kernels:
         sizes = ", ".join(map(str, kernels))
