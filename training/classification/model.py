@@ -4,10 +4,11 @@ import contextlib
 
 import keras
 import numpy as np
-from eca_keras.applications.building import build_network
 
+from eca_keras.applications.building import build_network
 from eca_keras.applications.preprocessing import IMAGENET_MEAN
 from eca_keras.applications.preprocessing import IMAGENET_STD
+from eca_keras.utils.keras_graph import policy_scope
 
 
 def normalization(mean, std):
@@ -73,13 +74,8 @@ def build_classifier(
     return keras.Model(images, softmax(logits), name=network.name), network
 
 
-@contextlib.contextmanager
 def precision_policy(precision):
-    """Set the policy to build in: Keras's own, unless the precision is mixed."""
-    before = keras.config.dtype_policy()
+    """Return the policy to build in: Keras's own, unless it is mixed."""
     if precision.startswith("mixed"):
-        keras.config.set_dtype_policy(precision)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
+        return policy_scope(precision)
+    return contextlib.nullcontext()
