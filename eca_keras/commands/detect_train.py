@@ -26,12 +26,6 @@ class DetectTrain(TrainingCommand, DetectConfig):
         "eca-keras detect train --recipe 1x --data coco:PATH --dry-run",
     )
 
-    def run(self) -> None:
-        from eca_keras.training.detection import plan
-        from eca_keras.training.detection import train
-
-        self.carry_out(train, plan)
-
     def summary(self, metrics: Mapping[str, Any]) -> list[tuple]:
         masks = []
         if "mask_AP" in metrics:

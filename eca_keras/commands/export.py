@@ -14,8 +14,7 @@ from eca_keras.export.formats import FORMATS
 from eca_keras.export.formats import format_of
 
 _TYPES = Literal["float32", "int8", "uint8"]
-CLASSIFIER = ("input_type", "output_type", "channels_first")
-CLASSIFIER += ("with_preprocessing",)
+# Options of a detector, for every format.
 DETECTOR = ("pixels", "sizes")
 
 
@@ -109,9 +108,7 @@ class Export:
         return options
 
     def run(self) -> None:
-        trained = runs.load(self, classifier=CLASSIFIER, detector=DETECTOR)
-        print(
-            trained.export(
-                self.output, self.format, data=self.data, **self._options()
-            )
+        report = runs.load(self).export(
+            self.output, self.format, data=self.data, **self._options()
         )
+        print(report)

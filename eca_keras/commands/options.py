@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import io
 import pathlib
 import re
@@ -82,13 +83,7 @@ def as_typed(text: str, kind: type) -> str:
     >>> as_typed("`image_size` must be 8. Received: image_size=4", Command)
     '`--image-size` must be 8. Received: --image-size 4'
     """
-    flags = {}
-    for field in dataclasses.fields(kind):
-        flags[field.name] = f"--{field.name.replace('_', '-')}"
-        if _is_positional(kind, field):
-            flags[field.name] = field.name.upper()
-    for alias, name in getattr(kind, "ALIASES", {}).items():
-        flags.setdefault(alias, flags[name])
+    flags = _flags(kind)
     names = "|".join(sorted(flags, key=len, reverse=True))
     text = re.sub(rf"`({names})`", lambda found: f"`{flags[found[1]]}`", text)
     value = r"\[[^\]]*\]|\([^)]*\)|'[^']*'|\"[^\"]*\"|[^\s,;`]+"
@@ -97,6 +92,19 @@ def as_typed(text: str, kind: type) -> str:
         lambda found: _option(flags[found[1]], found[2]),
         text,
     )
+
+
+@functools.cache
+def _flags(kind):
+    """Return what the user types for each field of a command."""
+    flags = {}
+    for field in dataclasses.fields(kind):
+        flags[field.name] = f"--{field.name.replace('_', '-')}"
+        if _is_positional(kind, field):
+            flags[field.name] = field.name.upper()
+    for alias, name in getattr(kind, "ALIASES", {}).items():
+        flags.setdefault(alias, flags[name])
+    return flags
 
 
 def _option(flag, value):
@@ -258,6 +266,7 @@ def _shown_default(value):
     return f"(default: {value})"
 
 
+@functools.cache
 def _hints(kind):
     return typing.get_type_hints(kind, include_extras=True)
 
@@ -358,5 +367,6 @@ def _help(kind, field):
     return as_typed(text, kind)
 
 
+@functools.cache
 def _docstring(kind):
     return docstring_parser.parse(vars(kind).get("__doc__") or "")

@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from eca_keras.errors import InputError
 from eca_keras.errors import require
-from eca_keras.training.config import TrainConfig
+from eca_keras.training.classification.config import TrainConfig
 
 # Fields of `TrainConfig` that are options here, and win over --config.
 OVERRIDES = ("epochs", "batch_size", "learning_rate", "image_size")

@@ -8,8 +8,8 @@ from typing import Any
 
 from eca_keras.commands.training import TrainingCommand
 from eca_keras.commands.training import common_rows
+from eca_keras.training.classification.config import TrainConfig
 from eca_keras.training.classification.recipes import recipe
-from eca_keras.training.config import TrainConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,12 +26,6 @@ class Train(TrainingCommand, TrainConfig):
         "eca-keras train --recipe fashion-mnist --epochs 4 --output runs/fm",
         "eca-keras train --recipe modern --data folder:PATH --dry-run",
     )
-
-    def run(self) -> None:
-        from eca_keras.training import plan
-        from eca_keras.training import train
-
-        self.carry_out(train, plan)
 
     def summary(self, metrics: Mapping[str, Any]) -> list[tuple]:
         return [

@@ -8,13 +8,13 @@ import pathlib
 import shlex
 import sys
 import typing
-from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
 
 from eca_keras.errors import InputError
 from eca_keras.export.formats import FORMATS
+from eca_keras.training.config import upgraded
 
 
 def _of_run(default):
@@ -66,6 +66,7 @@ class TrainingCommand:
         hints = typing.get_type_hints(self.SETTINGS)
         if not isinstance(values, dict):
             raise InputError(f"{path} must map option names to values")
+        values = upgraded(values)
         if unknown := sorted(set(values) - set(hints)):
             raise InputError(
                 f"{path} has unknown options: {', '.join(unknown)}. "
@@ -91,13 +92,10 @@ class TrainingCommand:
             for name in self.settings.export:
                 FORMATS[name].check_packages()
 
-    def carry_out(self, train: Callable, plan: Callable) -> None:
-        """Train, or say what would be done.
+    def run(self) -> None:
+        from eca_keras.training import plan
+        from eca_keras.training import train
 
-        Args:
-            train: Such as `eca_keras.training.train`.
-            plan: Such as `eca_keras.training.plan`.
-        """
         if self.dry_run:
             print(table(plan(self.settings)))
             return
