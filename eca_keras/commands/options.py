@@ -57,10 +57,38 @@ def parse(kind: type, arguments: Sequence[str], prog: str) -> Any:
         SystemExit: after the help was printed, or with 2 on bad options.
         InputError: if a value is none of its choices.
     """
+    arguments = _names_first(kind, list(arguments))
     command = _parse(kind, arguments, prog)
     if hasattr(command, "with_defaults"):
-        command = _parse(kind, arguments, prog, command.with_defaults())
+        with told_as_typed(kind):
+            defaults = command.with_defaults()
+        command = _parse(kind, arguments, prog, defaults)
     return command
+
+
+def _names_first(kind, arguments):
+    """Return arguments in which no list of values runs into the names.
+
+    `--kernel-size 3 5 NAME` would take the name for a size.
+    """
+    lists = {}
+    for field in dataclasses.fields(kind):
+        metavar = _metavar_of(kind, field) or ""
+        if "INT ..." in metavar and not _is_positional(kind, field):
+            lists[_flags(kind)[field.name]] = metavar.split("|")
+    values, names, rest = None, [], []
+    for word in arguments:
+        if word.startswith("--"):
+            values = lists.get(word)
+        elif values is not None:
+            fits = word in values or word.lstrip("-").isdigit()
+            if not fits and rest[-1] not in lists:
+                names.append(word)
+                continue
+        rest.append(word)
+    flags = (i for i, word in enumerate(rest) if word.startswith("--"))
+    first = next(flags, len(rest))
+    return [*rest[:first], *names, *rest[first:]]
 
 
 @contextlib.contextmanager
