@@ -28,7 +28,7 @@ def build_classifier(
     default_size=224,
     min_size=32,
 ):
-    """Builds a model as `keras.applications` does.
+    """Build a model as `keras.applications` does.
 
     Args:
         features: Callable that maps an image tensor to the last feature map.
@@ -108,7 +108,7 @@ def _classify(x, classes, activation, dropout):
 
 
 def _check_weights(weights, builder):
-    """Checks `weights` and returns whether they are hosted publicly."""
+    """Check `weights` and returns whether they are hosted publicly."""
     if weights is None:
         return False
     # Imported here: `eca_keras.weights` builds on the builders.
@@ -187,7 +187,7 @@ def _check_input_tensor(input_tensor, input_shape, min_size):
 
 
 def _input_shape(input_shape, *, default_size, min_size, static):
-    """Returns the shape of one image, `None` for an unknown size."""
+    """Return the shape of one image, `None` for an unknown size."""
     channels_first = keras.config.image_data_format() == "channels_first"
     if input_shape is None:
         size = (default_size, default_size) if static else (None, None)
@@ -209,7 +209,7 @@ def _input_shape(input_shape, *, default_size, min_size, static):
 
 
 def _check_shape(shape, min_size):
-    """Checks the shape of one image and returns its number of channels."""
+    """Check the shape of one image and returns its number of channels."""
     if len(shape) != 3:
         raise ValueError(
             "`input_shape` must be a tuple of three integers. "

@@ -49,7 +49,7 @@ class Attention:
     kernel_sizes: tuple | None = None
 
     def __call__(self, x, stage, prefix):
-        """Puts attention on `x`.
+        """Put attention on `x`.
 
         Args:
             x: Feature map of a block, before the residual sum.
@@ -75,7 +75,7 @@ class Attention:
 
 
 def resolve(attention, kernel_size, *, released, stages, model):
-    """Checks the two arguments and returns the `Attention` they describe.
+    """Check the two arguments and returns the `Attention` they describe.
 
     Args:
         attention: `None`, a name in `ATTENTION`, the name of a class in

@@ -69,7 +69,7 @@ _DOC = """Instantiates {title}.
 
 
 def builder_doc(title, paper, row, first_arguments=""):
-    """Returns the docstring of a builder.
+    """Return the docstring of a builder.
 
     Args:
         title: What the builder instantiates.
@@ -96,7 +96,7 @@ def builder_doc(title, paper, row, first_arguments=""):
 
 
 def _listed(names):
-    """Names as code, in lines that fit a docstring."""
+    """Name as code, in lines that fit a docstring."""
     return textwrap.fill(
         ", ".join(f'`"{name}"`' for name in names),
         width=66,

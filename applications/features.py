@@ -9,7 +9,7 @@ _MOBILENET_BLOCK = re.compile(r"block_(\d+)_")
 
 
 def _mobilenet_levels():
-    """Maps the number of each block to the level of its output."""
+    """Map the number of each block to the level of its output."""
     levels, level = [], 1
     for row in MOBILENET_V2.depths:
         for block in range(row.blocks):
@@ -22,7 +22,7 @@ _MOBILENET_LEVELS = _mobilenet_levels()
 
 
 def stage_outputs(model):
-    """Returns the output of each stage of a network of this library.
+    """Return the output of each stage of a network of this library.
 
     Args:
         model: A model made by one of the builders.

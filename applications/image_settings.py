@@ -86,16 +86,16 @@ class Preprocessing:
         return pathlib.Path(model).with_suffix(f".{cls.FILE}")
 
     def text(self):
-        """The content of the file."""
+        """Return the content of the file."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     def save(self, folder):
-        """Writes `preprocessing.json` for the models in a folder."""
+        """Write `preprocessing.json` for the models in a folder."""
         write_text(pathlib.Path(folder) / self.FILE, self.text())
 
     @classmethod
     def load(cls, model):
-        """Reads the settings of a `.keras` file.
+        """Read the settings of a `.keras` file.
 
         Args:
             model: Its path. `NAME.preprocessing.json` belongs to

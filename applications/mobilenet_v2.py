@@ -60,7 +60,7 @@ MOBILENET_V2 = MobileNetV2()
 
 
 def make_divisible(filters, divisor=8):
-    """Rounds to a multiple of `divisor`, down by at most a tenth."""
+    """Round to a multiple of `divisor`, down by at most a tenth."""
     rounded = max(divisor, int(filters + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * filters else rounded
 
@@ -86,7 +86,7 @@ def widths(alpha, rounding="divisible"):
 
 
 def _names(prefix):
-    """Names as in the blocks of `keras.applications.mobilenet_v2`."""
+    """Name as in the blocks of `keras.applications.mobilenet_v2`."""
     return ConvNames(
         pad=f"{prefix}_pad",
         conv=prefix,
@@ -123,7 +123,7 @@ def inverted_residual(x, row, filters, strides, prefix, stage, attend):
 
 
 def _features(x, filters, attend):
-    """Maps an image tensor to the last feature map."""
+    """Map an image tensor to the last feature map."""
     stem, *stages, head = filters
     x = conv_bn(
         x,

@@ -11,7 +11,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def preprocess_input(x, data_format=None, *, preprocessing=None):
-    """Scales RGB values to [0, 1] and normalises them with ImageNet's moments.
+    """Scale RGB values to [0, 1] and normalises them with ImageNet's moments.
 
     This is the `"torch"` mode of `keras.applications`. The argument itself
     is never changed.
@@ -90,7 +90,7 @@ def _moments(preprocessing):
 
 
 def mean_pixel(mean=IMAGENET_MEAN):
-    """The pixel of [0, 255] that is nearest to 0 once it is normalised.
+    """Return the pixel of [0, 255] that is nearest to 0 once it is normalised.
 
     What is around a picture has this colour, so that it looks like nothing to
     a network.
@@ -110,7 +110,7 @@ def mean_pixel(mean=IMAGENET_MEAN):
 
 
 def decode_predictions(preds, top=5):
-    """Names the likeliest ImageNet classes of each prediction.
+    """Name the likeliest ImageNet classes of each prediction.
 
     Args:
         preds: Array or tensor of shape `(batch, 1000)`.

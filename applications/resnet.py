@@ -33,7 +33,7 @@ RESNEXT_PAPER = (
 
 
 def _names(prefix):
-    """Names as in `keras.applications.resnet`."""
+    """Name as in `keras.applications.resnet`."""
     return ConvNames(
         pad=f"{prefix}_pad",
         conv=f"{prefix}_conv",
@@ -218,7 +218,7 @@ RESNETS = {
 
 
 def features(x, row, attend):
-    """Maps an image tensor to the last feature map."""
+    """Map an image tensor to the last feature map."""
     x = row.stem(x, row.stem_widths)
     for stage, (depth, width) in enumerate(
         zip(row.depths, row.widths, strict=True)

@@ -33,5 +33,8 @@ Attention: TypeAlias = "str | Callable[[str], keras.layers.Layer] | None"
 # A model, or the name of a builder.
 Backbone: TypeAlias = "str | keras.Model"
 
+# An object of Keras, its name, or its config.
+Serializable: TypeAlias = Any
+
 # Arrays and tensors of any backend, and dictionaries and lists of them.
 Tensors: TypeAlias = Any
