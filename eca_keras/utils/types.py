@@ -17,6 +17,8 @@ PathLike: TypeAlias = "str | os.PathLike[str]"
 DataFormat: TypeAlias = 'Literal["channels_last", "channels_first"] | None'
 Pooling: TypeAlias = 'Literal["avg", "max"] | None'
 
+Activation: TypeAlias = "str | Callable[[Any], Any] | None"
+
 # An image without the batch, sizes that are open as None.
 InputShape: TypeAlias = "Sequence[int | None] | None"
 
