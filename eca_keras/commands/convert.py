@@ -74,11 +74,11 @@ class Convert:
 
     def _file(self):
         """The checkpoint, downloaded if it is a network's name."""
-        from eca_keras import applications
+        from eca_keras.applications.registry import BUILDERS
         from eca_keras.weights import hub
 
         name = self.checkpoint
-        if name in applications.__all__ and name.startswith("ECA"):
+        if name in BUILDERS:
             return hub.download(name, self.tag)
         return name
 
