@@ -1,6 +1,10 @@
 """The arguments that all builders share: input, head and weights."""
 
+from __future__ import annotations
+
+import dataclasses
 import os
+import typing
 import warnings
 
 import keras
@@ -12,31 +16,37 @@ from eca_keras.utils import checks
 TORCH_SUFFIXES = (".pth", ".pth.tar", ".pt", ".bin", ".safetensors")
 
 
-def build_classifier(
-    features,
-    *,
-    include_top,
-    weights,
-    input_tensor,
-    input_shape,
-    pooling,
-    classes,
-    classifier_activation,
-    name,
-    builder,
-    dropout=0.0,
-    default_size=224,
-    min_size=32,
-):
-    """Builds a model as `keras.applications` does.
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What a builder is asked for, apart from the network itself.
+
+    Attributes:
+        builder: Name of the builder, under which public weights are known.
+        row: What it builds, with `default_size`, the height and width if
+            `input_shape` does not say, and `min_size`, the smallest.
+        include_top, weights, input_tensor, input_shape, pooling, classes,
+            classifier_activation, name, dropout: As in every builder.
+    """
+
+    builder: str
+    row: typing.Any
+    include_top: bool
+    weights: typing.Any
+    input_tensor: typing.Any
+    input_shape: typing.Any
+    pooling: str | None
+    classes: int
+    classifier_activation: typing.Any
+    name: str | None
+    dropout: float
+
+
+def build_classifier(features, request):
+    """Build a model as `keras.applications` does.
 
     Args:
         features: Callable that maps an image tensor to the last feature map.
-        include_top, weights, input_tensor, input_shape, pooling, classes,
-            classifier_activation, name, dropout: As in every builder.
-        builder: Name of the builder, under which public weights are known.
-        default_size: Height and width if `input_shape` does not say.
-        min_size: Smallest height and width.
+        request: The `Request`.
 
     Returns:
         A functional `keras.Model`.
@@ -44,45 +54,58 @@ def build_classifier(
     Raises:
         ValueError: if an argument is out of its range.
     """
-    hosted = _check_weights(weights, builder)
-    _check_head(include_top, pooling, classes, classifier_activation, weights)
-    if not checks.is_real(dropout) or not 0 <= dropout < 1:
-        raise ValueError(
-            "`dropout` must be a number in [0, 1). "
-            f"Received: dropout={dropout!r}"
-        )
-    if hosted and include_top:
-        _check_hosted_classes(weights, classes)
-    if input_tensor is None:
-        shape = _input_shape(
-            input_shape,
-            default_size=default_size,
-            min_size=min_size,
-            static=include_top,
-        )
-        image = layers.Input(shape=shape)
-        inputs = image
-    else:
-        _check_input_tensor(input_tensor, input_shape, min_size)
-        image = input_tensor
-        # What the caller computed before `input_tensor` belongs to the model.
-        inputs = keras.utils.get_source_inputs(input_tensor)
-        if len(inputs) == 1:
-            [inputs] = inputs  # a list would be part of the call's structure
-    x = features(image)
-    if include_top:
-        x = _classify(x, classes, classifier_activation, dropout)
-    elif pooling == "avg":
-        x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
-    elif pooling == "max":
-        x = layers.GlobalMaxPooling2D(name="max_pool")(x)
-    model = keras.Model(inputs, x, name=name)
-    if weights is not None:
-        _load_weights(model, builder if hosted else None, weights)
+    hosted = _check_weights(request.weights, request.builder)
+    _check_head(request)
+    if hosted and request.include_top:
+        _check_hosted_classes(request.weights, request.classes)
+    inputs, image = _inputs(request)
+    outputs = _head(features(image), request)
+    model = keras.Model(inputs, outputs, name=request.name)
+    if request.weights is not None:
+        _load_weights(model, request.builder if hosted else None, request)
     return model
 
 
-def _load_weights(model, hosted_builder, weights):
+def _inputs(request):
+    """Return the inputs of the model, and the image of the network."""
+    if request.input_tensor is None:
+        image = layers.Input(shape=_input_shape(request))
+        return image, image
+    _check_input_tensor(request)
+    # What the caller computed before `input_tensor` belongs to the model.
+    inputs = keras.utils.get_source_inputs(request.input_tensor)
+    if len(inputs) == 1:
+        [inputs] = inputs  # a list would be part of the call's structure
+    return inputs, request.input_tensor
+
+
+def _head(x, request):
+    if request.include_top:
+        return _classify(x, request)
+    if request.pooling == "avg":
+        return layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    if request.pooling == "max":
+        return layers.GlobalMaxPooling2D(name="max_pool")(x)
+    return x
+
+
+def _classify(x, request):
+    # Half precision is too coarse for logits and their softmax.
+    compute_dtype = keras.config.dtype_policy().compute_dtype
+    dtype = keras.backend.result_type(compute_dtype, "float32")
+    x = layers.GlobalAveragePooling2D(name="avg_pool", dtype=dtype)(x)
+    if request.dropout:
+        x = layers.Dropout(request.dropout, name="top_dropout", dtype=dtype)(x)
+    return layers.Dense(
+        request.classes,
+        activation=request.classifier_activation,
+        name="predictions",
+        dtype=dtype,
+    )(x)
+
+
+def _load_weights(model, hosted_builder, request):
+    weights = request.weights
     if hosted_builder:
         from eca_keras.weights import hub
 
@@ -95,20 +118,8 @@ def _load_weights(model, hosted_builder, weights):
     load_into(model, weights)
 
 
-def _classify(x, classes, activation, dropout):
-    # Half precision is too coarse for logits and their softmax.
-    compute_dtype = keras.config.dtype_policy().compute_dtype
-    dtype = keras.backend.result_type(compute_dtype, "float32")
-    x = layers.GlobalAveragePooling2D(name="avg_pool", dtype=dtype)(x)
-    if dropout:
-        x = layers.Dropout(dropout, name="top_dropout", dtype=dtype)(x)
-    return layers.Dense(
-        classes, activation=activation, name="predictions", dtype=dtype
-    )(x)
-
-
 def _check_weights(weights, builder):
-    """Checks `weights` and returns whether they are hosted publicly."""
+    """Check `weights` and return whether they are hosted publicly."""
     if weights is None:
         return False
     # Imported here: `eca_keras.weights` builds on the builders.
@@ -146,21 +157,21 @@ def _check_hosted_classes(weights, classes):
         )
 
 
-def _check_head(include_top, pooling, classes, activation, weights):
-    if pooling not in (None, "avg", "max"):
-        raise ValueError(
-            "`pooling` must be None, 'avg' or 'max'. "
-            f"Received: pooling={pooling!r}"
-        )
-    if not include_top:
+def _check_head(request):
+    pooling, dropout = request.pooling, request.dropout
+    rule = "must be None, 'avg' or 'max'"
+    checks.check("pooling", pooling, pooling in (None, "avg", "max"), rule)
+    holds = checks.is_real(dropout) and 0 <= dropout < 1
+    checks.check("dropout", dropout, holds, "must be a number in [0, 1)")
+    if not request.include_top:
         return
-    if not checks.is_int(classes) or classes < 1:
-        raise ValueError(
-            "`classes` must be a positive integer. "
-            f"Received: classes={classes!r}"
-        )
+    checks.check_count("classes", request.classes)
+    activation = request.classifier_activation
     allowed = (keras.activations.softmax, keras.activations.linear)
-    if weights is not None and keras.activations.get(activation) not in allowed:
+    if (
+        request.weights is not None
+        and keras.activations.get(activation) not in allowed
+    ):
         raise ValueError(
             "Only `None` and `softmax` activations are allowed for the "
             "`classifier_activation` argument when using pretrained weights, "
@@ -169,38 +180,36 @@ def _check_head(include_top, pooling, classes, activation, weights):
         )
 
 
-def _check_input_tensor(input_tensor, input_shape, min_size):
-    if not keras.backend.is_keras_tensor(input_tensor):
-        raise ValueError(
-            "`input_tensor` must be a Keras tensor, such as the output of "
-            f"`keras.layers.Input()`. Received: input_tensor={input_tensor!r} "
-            f"of type {type(input_tensor)}"
+def _check_input_tensor(request):
+    tensor, input_shape = request.input_tensor, request.input_shape
+    if not keras.backend.is_keras_tensor(tensor):
+        rule = (
+            "must be a Keras tensor, such as the output of "
+            "`keras.layers.Input()`"
         )
-    shape = tuple(input_tensor.shape[1:])
+        raise checks.refusal("input_tensor", tensor, rule)
+    shape = tuple(tensor.shape[1:])
     if input_shape is not None and tuple(input_shape) != shape:
-        raise ValueError(
-            "`input_shape` must equal the shape of `input_tensor` without "
-            f"the batch. Received: input_tensor.shape={input_tensor.shape}, "
-            f"input_shape={input_shape}"
-        )
-    _check_shape(shape, min_size)
+        rule = "must equal the shape of `input_tensor` without the batch"
+        raise checks.refusal("input_shape", input_shape, rule, expected=shape)
+    _check_shape(shape, request.row.min_size)
 
 
-def _input_shape(input_shape, *, default_size, min_size, static):
-    """Returns the shape of one image, `None` for an unknown size."""
+def _input_shape(request):
+    """Return the shape of one image, `None` for an unknown size."""
     channels_first = keras.config.image_data_format() == "channels_first"
-    if input_shape is None:
-        size = (default_size, default_size) if static else (None, None)
-        return (3, *size) if channels_first else (*size, 3)
-    input_shape = tuple(input_shape)
-    channels = _check_shape(input_shape, min_size)
+    if request.input_shape is None:
+        size = request.row.default_size if request.include_top else None
+        return (3, size, size) if channels_first else (size, size, 3)
+    input_shape = tuple(request.input_shape)
+    channels = _check_shape(input_shape, request.row.min_size)
     if channels not in (1, 3):
         warnings.warn(
             "This model usually expects 1 or 3 input channels. However, it "
             f"was passed an input_shape with {channels} input channels.",
-            stacklevel=4,
+            stacklevel=5,
         )
-    if static and None in input_shape:
+    if request.include_top and None in input_shape:
         raise ValueError(
             "If `include_top` is True, you should specify a static "
             f"`input_shape`. Received: input_shape={input_shape}"
@@ -209,21 +218,16 @@ def _input_shape(input_shape, *, default_size, min_size, static):
 
 
 def _check_shape(shape, min_size):
-    """Checks the shape of one image and returns its number of channels."""
-    if len(shape) != 3:
-        raise ValueError(
-            "`input_shape` must be a tuple of three integers. "
-            f"Received: input_shape={shape}"
-        )
+    """Check the shape of one image and return its number of channels."""
+    rule = "must be a tuple of three integers"
+    checks.check("input_shape", shape, len(shape) == 3, rule)
     if keras.config.image_data_format() == "channels_first":
         channels, *size = shape
     else:
         *size, channels = shape
     if not checks.is_int(channels) or channels < 1:
-        raise ValueError(
-            "The number of channels of `input_shape` must be a positive "
-            f"integer. Received: input_shape={shape}"
-        )
+        rule = "must have a positive integer for the channels"
+        raise checks.refusal("input_shape", shape, rule)
     for extent in size:
         if extent is not None and (
             not checks.is_int(extent) or extent < min_size

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+from eca_keras.errors import InputError
 from eca_keras.utils import checks
 
 # The names a builder's `attention` takes, besides None and a callable, and
@@ -49,7 +50,7 @@ class Attention:
     kernel_sizes: tuple | None = None
 
     def __call__(self, x, stage, prefix):
-        """Puts attention on `x`.
+        """Put attention on `x`.
 
         Args:
             x: Feature map of a block, before the residual sum.
@@ -67,21 +68,20 @@ class Attention:
         else:
             layer = self.make(kernel_size=self.kernel_sizes[stage], name=name)
         if not isinstance(layer, keras.layers.Layer):
-            raise ValueError(
-                "`attention` must return a keras.layers.Layer for a name. "
-                f"Received: {layer!r}"
-            )
+            rule = "must return a keras.layers.Layer for a name"
+            raise checks.refusal("attention", self.make, rule, returned=layer)
         return layer(x)
 
 
 def resolve(attention, kernel_size, *, released, stages, model):
-    """Checks the two arguments and returns the `Attention` they describe.
+    """Check the two arguments and return the `Attention` they describe.
 
     Args:
         attention: `None`, a name in `ATTENTION`, the name of a class in
             `eca_keras.layers`, or a callable `name -> keras.layers.Layer`.
-        kernel_size: `"adaptive"`, `"paper"`, a positive odd integer, or a
-            sequence of one such integer per stage.
+        kernel_size: `"adaptive"` or `None`, which mean the same as in the
+            layers, `"paper"`, a positive odd integer, or a sequence of one
+            such integer per stage.
         released: The kernel sizes of the released network, one per stage, or
             `None` where none was released.
         stages: Number of stages.
@@ -99,26 +99,29 @@ def resolve(attention, kernel_size, *, released, stages, model):
         name = _canonical(attention)
         resolved = Attention(_maker(name), name)
     elif isinstance(attention, (type, keras.layers.Layer)):
-        raise ValueError(
-            "`attention` must be a callable that makes a new layer for each "
-            "name, such as `lambda name: ECA(name=name)`, and not a layer or "
-            f"its class. Received: attention={attention!r}"
+        rule = (
+            "must be a callable that makes a new layer for each name, such as "
+            "`lambda name: ECA(name=name)`, and not a layer or its class"
         )
+        raise checks.refusal("attention", attention, rule)
     elif callable(attention):
         resolved = Attention(lambda name: attention(name), "attention")
     else:
-        raise ValueError(
-            f"`attention` must be None, one of {sorted(ATTENTION)}, the name "
-            "of a class in eca_keras.layers, or a callable that takes a layer "
-            f"name and returns a layer. Received: attention={attention!r}"
+        rule = (
+            f"must be None, one of {sorted(ATTENTION)}, the name of a class "
+            "in eca_keras.layers, or a callable that takes a layer name and "
+            "returns a layer"
         )
+        raise checks.refusal("attention", attention, rule)
     if resolved.suffix not in WITH_KERNEL:
-        if kernel_size != "adaptive":
-            raise ValueError(
-                "`kernel_size` only applies to attention with a kernel along "
-                f"the channels, one of {list(WITH_KERNEL)}. Received: "
-                f"kernel_size={kernel_size!r}, attention={attention!r}"
-            )
+        rule = (
+            "only applies to attention with a kernel along the channels, one "
+            f"of {list(WITH_KERNEL)}"
+        )
+        adaptive = checks.is_adaptive(kernel_size)
+        checks.check(
+            "kernel_size", kernel_size, adaptive, rule, attention=attention
+        )
         return resolved
     sizes = _kernel_sizes(kernel_size, released, stages, model)
     return dataclasses.replace(resolved, kernel_sizes=sizes)
@@ -132,15 +135,17 @@ def _maker(name):
     from eca_keras import layers
 
     kind = getattr(layers, ATTENTION[name])
-    return functools.partial(kind, **_ARGUMENTS.get(name, {}))
+    if name not in _ARGUMENTS:
+        return kind
+    return functools.partial(kind, **_ARGUMENTS[name])
 
 
 def _kernel_sizes(kernel_size, released, stages, model):
-    if isinstance(kernel_size, str) and kernel_size == "adaptive":
+    if checks.is_adaptive(kernel_size):
         return (None,) * stages
     if isinstance(kernel_size, str) and kernel_size == "paper":
         if released is None:
-            raise ValueError(
+            raise InputError(
                 f"No kernel sizes were released for {model}, so "
                 "kernel_size='paper' has no meaning for it. Use 'adaptive' or "
                 "integers."
@@ -154,8 +159,8 @@ def _kernel_sizes(kernel_size, released, stages, model):
         and all(checks.is_kernel_size(size) for size in kernel_size)
     ):
         return tuple(int(size) for size in kernel_size)
-    raise ValueError(
-        "`kernel_size` must be 'adaptive', 'paper', a positive odd integer, "
-        f"or a sequence of {stages} of them, one per stage of {model}. "
-        f"Received: kernel_size={kernel_size!r}"
+    rule = (
+        "must be 'adaptive' or None, 'paper', a positive odd integer, or a "
+        f"sequence of {stages} of them, one per stage of {model}"
     )
+    raise checks.refusal("kernel_size", kernel_size, rule)

@@ -40,8 +40,8 @@ _DOC = """Instantiates {title}.
             `True`; with `weights` only `None` and `"softmax"` are possible.
         name: String, the name of the model.
         kernel_size: Kernel sizes of the ECA layers. `"adaptive"` (default)
-            derives them from the number of channels (Eq. 12 of the paper),
-            `"paper"` takes those of the released weights
+            or `None` derive them from the number of channels (Eq. 12 of the
+            paper), `"paper"` takes those of the released weights
             ({released}),
             an odd integer is used everywhere, and a sequence of {stages} odd
             integers gives one per stage. Only for attention with a kernel
@@ -69,7 +69,7 @@ _DOC = """Instantiates {title}.
 
 
 def builder_doc(title, paper, row, first_arguments=""):
-    """Returns the docstring of a builder.
+    """Return the docstring of a builder.
 
     Args:
         title: What the builder instantiates.
@@ -96,7 +96,7 @@ def builder_doc(title, paper, row, first_arguments=""):
 
 
 def _listed(names):
-    """Names as code, in lines that fit a docstring."""
+    """Format names as code, in lines that fit a docstring."""
     return textwrap.fill(
         ", ".join(f'`"{name}"`' for name in names),
         width=66,

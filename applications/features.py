@@ -1,15 +1,20 @@
 """Feature maps inside a network, for detectors and segmenters."""
 
+from __future__ import annotations
+
 import re
 
+import keras
+
 from eca_keras.applications.mobilenet_v2 import MOBILENET_V2
+from eca_keras.utils.checks import check
 
 _RESNET_BLOCK = re.compile(r"conv(\d+)_block\d+_")
 _MOBILENET_BLOCK = re.compile(r"block_(\d+)_")
 
 
 def _mobilenet_levels():
-    """Maps the number of each block to the level of its output."""
+    """Map the number of each block to the level of its output."""
     levels, level = [], 1
     for row in MOBILENET_V2.depths:
         for block in range(row.blocks):
@@ -21,8 +26,8 @@ def _mobilenet_levels():
 _MOBILENET_LEVELS = _mobilenet_levels()
 
 
-def stage_outputs(model):
-    """Returns the output of each stage of a network of this library.
+def stage_outputs(model: keras.Model) -> dict[str, keras.KerasTensor]:
+    """Return the output of each stage of a network of this library.
 
     Args:
         model: A model made by one of the builders.
@@ -49,11 +54,8 @@ def stage_outputs(model):
         level = _level(layer.name)
         if level is not None and level >= 2:
             outputs[f"C{level}"] = layer.output
-    if not outputs:
-        raise ValueError(
-            "`model` must be made by a builder of eca_keras.applications. "
-            f"Received: model={model!r}"
-        )
+    rule = "must be made by a builder of eca_keras.applications"
+    check("model", model, outputs, rule)
     return outputs
 
 

@@ -1,12 +1,16 @@
 """How the images of a network are made: settings that go with its weights."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import pathlib
+from typing import Literal
 
 from eca_keras.errors import InputError
 from eca_keras.utils import checks
 from eca_keras.utils.files import write_text
+from eca_keras.utils.types import PathLike
 
 INTERPOLATIONS = ("bilinear", "bicubic")
 
@@ -19,51 +23,35 @@ class Preprocessing:
         labels: Names of the classes, in the order of the outputs.
         image_size: Height and width of the network's input, in pixels.
         channels: 1 for grey images, 3 for colour.
-        crop_fraction: Part of the short side that the network sees.
+        crop_fraction: Fraction of the short side that the network sees.
         interpolation: How the image is resized, one of `INTERPOLATIONS`.
         mean: Mean per channel of values in [0, 1], or `None` where the
             network itself takes values in [0, 255].
         std: Standard deviation per channel, or `None` as `mean`.
     """
 
-    labels: tuple
+    labels: tuple[str, ...]
     image_size: int
     channels: int
     crop_fraction: float
-    interpolation: str = "bilinear"
-    mean: tuple | None = None
-    std: tuple | None = None
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
     FILE = "preprocessing.json"
 
     def __post_init__(self):
-        if not isinstance(self.labels, tuple):
-            raise InputError(
-                "`labels` must be a sequence of names. "
-                f"Received: labels={self.labels!r}"
-            )
+        rule = "must be a sequence of names"
+        checks.check(
+            "labels", self.labels, isinstance(self.labels, tuple), rule
+        )
         for name in ("image_size", "channels"):
-            value = getattr(self, name)
-            if not checks.is_int(value) or value < 1:
-                raise InputError(
-                    f"`{name}` must be a positive integer. "
-                    f"Received: {name}={value!r}"
-                )
-        if not checks.is_real(self.crop_fraction) or not (
-            0 < self.crop_fraction <= 1
-        ):
-            raise InputError(
-                "`crop_fraction` must be a number in (0, 1]. "
-                f"Received: crop_fraction={self.crop_fraction!r}"
-            )
-        if self.interpolation not in INTERPOLATIONS:
-            raise InputError(
-                f"`interpolation` must be one of {', '.join(INTERPOLATIONS)}. "
-                f"Received: interpolation={self.interpolation!r}"
-            )
-        self._check_moments()
+            checks.check_count(name, getattr(self, name))
+        checks.check_fraction("crop_fraction", self.crop_fraction)
+        checks.check_choice("interpolation", self.interpolation, INTERPOLATIONS)
+        self._check_mean_and_std()
 
-    def _check_moments(self):
+    def _check_mean_and_std(self):
         if self.mean is None and self.std is None:
             return
         for name in ("mean", "std"):
@@ -74,28 +62,29 @@ class Preprocessing:
                 or not all(map(checks.is_real, values))
                 or (name == "std" and min(values) <= 0)
             ):
-                raise InputError(
-                    f"`{name}` must be None, as the other of `mean` and "
-                    f"`std`, or one {'positive ' * (name == 'std')}number per "
-                    f"channel. Received: {name}={values!r}"
+                positive = "positive " * (name == "std")
+                rule = (
+                    "must be None, as the other of `mean` and `std`, or one "
+                    f"{positive}number per channel"
                 )
+                raise checks.refusal(name, values, rule)
 
     @classmethod
-    def path(cls, model):
-        """Where the settings of one `.keras` file among several are."""
+    def path(cls, model: PathLike) -> pathlib.Path:
+        """Return where the settings of one `.keras` file among several are."""
         return pathlib.Path(model).with_suffix(f".{cls.FILE}")
 
-    def text(self):
-        """The content of the file."""
+    def text(self) -> str:
+        """Return the content of the file."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
-    def save(self, folder):
-        """Writes `preprocessing.json` for the models in a folder."""
+    def save(self, folder: PathLike) -> None:
+        """Write `preprocessing.json` for the models in a folder."""
         write_text(pathlib.Path(folder) / self.FILE, self.text())
 
     @classmethod
-    def load(cls, model):
-        """Reads the settings of a `.keras` file.
+    def load(cls, model: PathLike) -> Preprocessing:
+        """Read the settings of a `.keras` file.
 
         Args:
             model: Its path. `NAME.preprocessing.json` belongs to
@@ -124,6 +113,6 @@ class Preprocessing:
             raise InputError(f"{path} is damaged: {error}") from None
 
 
-def numbered_labels(classes):
-    """Labels for classes whose names are unknown: `"class 0"` and so on."""
+def numbered_labels(classes: int) -> tuple[str, ...]:
+    """Return labels for unknown classes: `"class 0"` and so on."""
     return tuple(f"class {index}" for index in range(classes))

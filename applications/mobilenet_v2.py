@@ -1,18 +1,28 @@
 """ECA-MobileNetV2: inverted residuals with channel attention."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import typing
 
+import keras
 from keras import layers
 
 from eca_keras.applications import attention as attention_argument
+from eca_keras.applications.assembly import Request
 from eca_keras.applications.assembly import build_classifier
 from eca_keras.applications.blocks import ConvNames
 from eca_keras.applications.blocks import channel_axis
 from eca_keras.applications.blocks import conv_bn
 from eca_keras.applications.docs import builder_doc
 from eca_keras.utils import checks
+from eca_keras.utils.types import Activation
+from eca_keras.utils.types import Attention
+from eca_keras.utils.types import InputShape
+from eca_keras.utils.types import KernelSize
+from eca_keras.utils.types import PathLike
+from eca_keras.utils.types import Pooling
 
 RELU6 = functools.partial(layers.ReLU, 6.0)
 
@@ -60,7 +70,7 @@ MOBILENET_V2 = MobileNetV2()
 
 
 def make_divisible(filters, divisor=8):
-    """Rounds to a multiple of `divisor`, down by at most a tenth."""
+    """Round to a multiple of `divisor`, down by at most a tenth."""
     rounded = max(divisor, int(filters + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * filters else rounded
 
@@ -71,7 +81,7 @@ ROUNDINGS = {"divisible": make_divisible, "truncate": int}
 
 
 def widths(alpha, rounding="divisible"):
-    """Output channels of the stem, of each stage, and of the head.
+    """Return the output channels of the stem, each stage, and the head.
 
     Args:
         alpha: Positive number, the width of the network.
@@ -86,7 +96,7 @@ def widths(alpha, rounding="divisible"):
 
 
 def _names(prefix):
-    """Names as in the blocks of `keras.applications.mobilenet_v2`."""
+    """Name as in the blocks of `keras.applications.mobilenet_v2`."""
     return ConvNames(
         pad=f"{prefix}_pad",
         conv=prefix,
@@ -123,7 +133,7 @@ def inverted_residual(x, row, filters, strides, prefix, stage, attend):
 
 
 def _features(x, filters, attend):
-    """Maps an image tensor to the last feature map."""
+    """Map an image tensor to the last feature map."""
     stem, *stages, head = filters
     x = conv_bn(
         x,
@@ -156,36 +166,26 @@ def _features(x, filters, attend):
 
 
 def ECAMobileNetV2(
-    input_shape=None,
-    alpha=1.0,
-    include_top=True,
-    weights=None,
-    input_tensor=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation="softmax",
-    name=None,
+    input_shape: InputShape = None,
+    alpha: float = 1.0,
+    include_top: bool = True,
+    weights: PathLike | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    pooling: Pooling = None,
+    classes: int = 1000,
+    classifier_activation: Activation = "softmax",
+    name: str | None = None,
     *,
-    kernel_size="adaptive",
-    attention="eca",
-    dropout=0.0,
-    rounding="divisible",
-):
-    if not checks.is_real(alpha) or alpha <= 0:
-        raise ValueError(
-            f"`alpha` must be a positive number. Received: alpha={alpha!r}"
-        )
-    if rounding not in list(ROUNDINGS):
-        raise ValueError(
-            f"`rounding` must be one of {sorted(ROUNDINGS)}. "
-            f"Received: rounding={rounding!r}"
-        )
+    kernel_size: KernelSize = "adaptive",
+    attention: Attention = "eca",
+    dropout: float = 0.0,
+    rounding: typing.Literal["divisible", "truncate"] = "divisible",
+) -> keras.Model:
+    checks.check_positive("alpha", alpha)
+    checks.check_choice("rounding", rounding, ROUNDINGS)
     filters = widths(alpha, rounding)
-    if min(filters) < 1:
-        raise ValueError(
-            "`alpha` must leave every layer at least one filter. "
-            f"Received: alpha={alpha!r}, rounding={rounding!r}"
-        )
+    rule = "must leave every layer at least one filter"
+    checks.check("alpha", alpha, min(filters) >= 1, rule, rounding=rounding)
     attend = attention_argument.resolve(
         attention,
         kernel_size,
@@ -195,22 +195,23 @@ def ECAMobileNetV2(
     )
     return build_classifier(
         lambda image: _features(image, filters, attend),
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        dropout=dropout,
-        name=name or f"ecamobilenetv2_{alpha:.2f}",
-        builder="ECAMobileNetV2",
-        default_size=MOBILENET_V2.default_size,
-        min_size=MOBILENET_V2.min_size,
+        Request(
+            builder="ECAMobileNetV2",
+            row=MOBILENET_V2,
+            include_top=include_top,
+            weights=weights,
+            input_tensor=input_tensor,
+            input_shape=input_shape,
+            pooling=pooling,
+            classes=classes,
+            classifier_activation=classifier_activation,
+            name=name or f"ecamobilenetv2_{alpha:.2f}",
+            dropout=dropout,
+        ),
     )
 
 
-ECAMobileNetV2.row = MOBILENET_V2
+ECAMobileNetV2.row = MOBILENET_V2  # type: ignore[attr-defined]
 ECAMobileNetV2.__doc__ = builder_doc(
     "MobileNetV2 with channel attention on every block",
     "[MobileNetV2: Inverted Residuals and Linear Bottlenecks]"

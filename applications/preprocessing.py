@@ -1,8 +1,17 @@
 """From pixels to a network's input, and from its output to class names."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 from keras import ops
+
+from eca_keras.applications.image_settings import Preprocessing
+from eca_keras.utils import checks
+from eca_keras.utils.types import DataFormat
+from eca_keras.utils.types import Tensors
 
 # Mean and standard deviation of ImageNet's RGB values in [0, 1], the ones of
 # torchvision, with which the weights of ECA-Net were trained.
@@ -10,8 +19,13 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def preprocess_input(x, data_format=None, *, preprocessing=None):
-    """Scales RGB values to [0, 1] and normalises them with ImageNet's moments.
+def preprocess_input(
+    x: Tensors,
+    data_format: DataFormat = None,
+    *,
+    preprocessing: Preprocessing | None = None,
+) -> Tensors:
+    """Scale RGB values to [0, 1] and normalize them by ImageNet's mean and std.
 
     This is the `"torch"` mode of `keras.applications`. The argument itself
     is never changed.
@@ -44,21 +58,13 @@ def preprocess_input(x, data_format=None, *, preprocessing=None):
     >>> [round(float(value), 2) for value in preprocess_input(x)[0, 0, 0]]
     [2.25, 2.43, 2.64]
     """
-    if data_format is None:
-        data_format = keras.config.image_data_format()
-    if data_format not in ("channels_last", "channels_first"):
-        raise ValueError(
-            "Expected data_format to be one of `channels_first` or "
-            f"`channels_last`. Received: data_format={data_format}"
-        )
-    mean, std = _moments(preprocessing)
+    data_format = checks.data_format(data_format)
+    mean, std = _mean_and_std(preprocessing)
     shape = np.shape(x) if isinstance(x, (list, tuple)) else tuple(x.shape)
     axis = -1 if data_format == "channels_last" else -3
     if len(shape) < 3 or shape[axis] != 3:
-        raise ValueError(
-            f"`preprocess_input` needs images with 3 channels in the "
-            f"{data_format} format. Received: x.shape={shape}"
-        )
+        rule = f"must be images with 3 channels, {data_format}"
+        raise checks.refusal("x", shape, rule)
     if isinstance(x, (np.ndarray, list, tuple)):
         x = np.asarray(x)
         if not np.issubdtype(x.dtype, np.floating):
@@ -77,22 +83,22 @@ def preprocess_input(x, data_format=None, *, preprocessing=None):
     )
 
 
-def _moments(preprocessing):
+def _mean_and_std(preprocessing):
     if preprocessing is None:
         return IMAGENET_MEAN, IMAGENET_STD
     if preprocessing.mean is None or preprocessing.channels != 3:
-        raise ValueError(
-            "`preprocessing` must have a mean of 3 channels: a network "
-            "without one takes values in [0, 255]. Received: "
-            f"mean={preprocessing.mean}"
+        rule = (
+            "must have a mean of 3 channels: a network without one takes "
+            "values in [0, 255]"
         )
+        raise checks.refusal("preprocessing", preprocessing, rule)
     return preprocessing.mean, preprocessing.std
 
 
-def mean_pixel(mean=IMAGENET_MEAN):
-    """The pixel of [0, 255] that is nearest to 0 once it is normalised.
+def mean_pixel(mean: Sequence[float] = IMAGENET_MEAN) -> tuple[int, ...]:
+    """Return the pixel of [0, 255] that is nearest to 0 once normalized.
 
-    What is around a picture has this colour, so that it looks like nothing to
+    What is around an image has this colour, so that it looks like nothing to
     a network.
 
     Args:
@@ -109,8 +115,10 @@ def mean_pixel(mean=IMAGENET_MEAN):
     return tuple(round(255 * value) for value in mean)
 
 
-def decode_predictions(preds, top=5):
-    """Names the likeliest ImageNet classes of each prediction.
+def decode_predictions(
+    preds: Tensors, top: int = 5
+) -> list[list[tuple[str, str, float]]]:
+    """Name the likeliest ImageNet classes of each prediction.
 
     Args:
         preds: Array or tensor of shape `(batch, 1000)`.
@@ -125,11 +133,8 @@ def decode_predictions(preds, top=5):
         OSError: if the class names are neither cached nor downloadable.
     """
     if len(preds.shape) != 2 or preds.shape[1] != 1000:
-        raise ValueError(
-            "`decode_predictions` expects a batch of predictions (i.e. a 2D "
-            "array of shape (samples, 1000)). Received array with shape: "
-            f"{tuple(preds.shape)}"
-        )
+        rule = "must have shape (samples, 1000): a batch of predictions"
+        raise checks.refusal("preds", tuple(preds.shape), rule)
     preds = ops.convert_to_numpy(preds)
     try:
         return keras.applications.imagenet_utils.decode_predictions(

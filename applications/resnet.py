@@ -1,18 +1,28 @@
 """ECA-ResNet: residual networks with channel attention on every block."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import typing
 
+import keras
 from keras import layers
 from keras import ops
 
 from eca_keras.applications import attention as attention_argument
+from eca_keras.applications.assembly import Request
 from eca_keras.applications.assembly import build_classifier
 from eca_keras.applications.blocks import ConvNames
 from eca_keras.applications.blocks import channel_axis
 from eca_keras.applications.blocks import conv_bn
 from eca_keras.applications.docs import builder_doc
+from eca_keras.utils.types import Activation
+from eca_keras.utils.types import Attention
+from eca_keras.utils.types import InputShape
+from eca_keras.utils.types import KernelSize
+from eca_keras.utils.types import PathLike
+from eca_keras.utils.types import Pooling
 
 RELU = functools.partial(layers.Activation, "relu")
 
@@ -33,7 +43,7 @@ RESNEXT_PAPER = (
 
 
 def _names(prefix):
-    """Names as in `keras.applications.resnet`."""
+    """Name as in `keras.applications.resnet`."""
     return ConvNames(
         pad=f"{prefix}_pad",
         conv=f"{prefix}_conv",
@@ -218,7 +228,7 @@ RESNETS = {
 
 
 def features(x, row, attend):
-    """Maps an image tensor to the last feature map."""
+    """Map an image tensor to the last feature map."""
     x = row.stem(x, row.stem_widths)
     for stage, (depth, width) in enumerate(
         zip(row.depths, row.widths, strict=True)
@@ -235,7 +245,29 @@ def features(x, row, attend):
     return x
 
 
-def _builder(model):
+class Builder(typing.Protocol):
+    """The type of the builders: functions with the row that they build."""
+
+    row: ResNet
+
+    def __call__(
+        self,
+        include_top: bool = ...,
+        weights: PathLike | None = ...,
+        input_tensor: keras.KerasTensor | None = ...,
+        input_shape: InputShape = ...,
+        pooling: Pooling = ...,
+        classes: int = ...,
+        classifier_activation: Activation = ...,
+        name: str | None = ...,
+        *,
+        kernel_size: KernelSize = ...,
+        attention: Attention = ...,
+        dropout: float = ...,
+    ) -> keras.Model: ...
+
+
+def _builder(model: str) -> Builder:
     row = RESNETS[model]
     default_name = model.lower()
 
@@ -262,22 +294,23 @@ def _builder(model):
         )
         return build_classifier(
             lambda image: features(image, row, attend),
-            include_top=include_top,
-            weights=weights,
-            input_tensor=input_tensor,
-            input_shape=input_shape,
-            pooling=pooling,
-            classes=classes,
-            classifier_activation=classifier_activation,
-            dropout=dropout,
-            name=name,
-            builder=model,
-            default_size=row.default_size,
-            min_size=row.min_size,
+            Request(
+                builder=model,
+                row=row,
+                include_top=include_top,
+                weights=weights,
+                input_tensor=input_tensor,
+                input_shape=input_shape,
+                pooling=pooling,
+                classes=classes,
+                classifier_activation=classifier_activation,
+                name=name,
+                dropout=dropout,
+            ),
         )
 
     build.__name__ = build.__qualname__ = model
-    build.row = row
+    build.row = row  # type: ignore[attr-defined]
     build.__doc__ = builder_doc(
         f"{model.removeprefix('ECA')} with channel attention on every block",
         row.paper,

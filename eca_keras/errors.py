@@ -45,7 +45,7 @@ class HostLost(RuntimeError):
 
 
 def require(extra, needed_for, *modules):
-    """Raises ImportError if an optional package is not installed.
+    """Raise ImportError if an optional package is not installed.
 
     Args:
         extra: Name of the extra that installs the package.

@@ -107,7 +107,7 @@ def main():
         evaluator = DetectionEvaluator(cluster, task.objective)
         found, image_ids = evaluator.find(split, feed.batches())
         figures = evaluator.judge(split, found, image_ids)
-        result = {"found": found, "ids": image_ids, "figures": figures}
+        result = {"found": found, "ids": image_ids, "metrics": figures}
         path = options.folder / f"{options.name}-{cluster.index}.json"
         path.write_text(json.dumps(result))
         cluster.share(None)

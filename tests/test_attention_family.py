@@ -288,6 +288,7 @@ def test_tflite_needs_builtin_operations_only(name, tmp_path):
 
 COUNT = "a positive integer"
 ODD = "a positive odd integer"
+SIZE = f"{ODD}, 'adaptive' or None"
 REFUSED = [
     (layers.SqueezeExcite, "reduction", (0, -1, 2.5, True, None), COUNT),
     (layers.CBAM, "reduction", (0, "16"), COUNT),
@@ -295,8 +296,18 @@ REFUSED = [
     (layers.SEGroupConv, "groups", (0, 2.5, True, None), COUNT),
     (layers.CBAM, "spatial_kernel_size", (0, 4, 7.0, None), ODD),
     (layers.ECASpatial, "spatial_kernel_size", (0, 4, None), ODD),
-    (layers.ECASpatial, "kernel_size", (0, 4, 3.0), f"{ODD} or None"),
-    (layers.ECANS, "kernel_size", (0, 4, 3.0, True), f"{ODD} or None"),
+    (
+        layers.ECASpatial,
+        "kernel_size",
+        (0, 4, 3.0),
+        SIZE,
+    ),
+    (
+        layers.ECANS,
+        "kernel_size",
+        (0, 4, 3.0, True),
+        SIZE,
+    ),
 ]
 
 

@@ -62,7 +62,7 @@ def test_mixed_labels():
 def test_measuring_leaves_out_the_filling_and_the_smoothing():
     weights = np.repeat([1.0, 0.0], [50, 14]).astype("float32")
     task = classification(label_smoothing=0.5)
-    measured = task.measure(SCORES, tf.constant(LABELS), weights)
+    measured = task.evaluate(SCORES, tf.constant(LABELS), weights)
     loss = keras.ops.sparse_categorical_crossentropy(
         LABELS[:50], SCORES[:50], from_logits=True
     )
@@ -88,5 +88,5 @@ def test_an_improbable_label_has_a_finite_loss():
     label = tf.constant([1])
     learned = float(task.train_step(scores, label)["loss"])
     assert learned == pytest.approx(200.0)
-    measured = task.measure(scores, label, np.ones(1, "float32"))
+    measured = task.evaluate(scores, label, np.ones(1, "float32"))
     assert 80 < float(measured["loss"]) < 100

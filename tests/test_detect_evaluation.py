@@ -25,7 +25,7 @@ def annotations(tmp_path_factory):
     """Path of a file of annotations, with a crowd, and its images' split."""
     root = tmp_path_factory.mktemp("coco")
     path = write_part(root)
-    write_part(root, split="val2017")
+    write_part(root, part="val2017")
     data = load_detection_source(f"coco:{root}", masks=True, keep_empty=True)
     return path, data.train
 

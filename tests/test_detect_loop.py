@@ -84,7 +84,7 @@ def test_clipped_gradients():
                 batch_size=2,
                 clip_norm=clip_norm,
             )
-            before = [v.numpy() for v in trainer.learned]
+            before = [v.numpy() for v in trainer.trainable]
             trainer.train((x,))
         kernel, bias, last, _ = before
         gradients = [
@@ -96,7 +96,7 @@ def test_clipped_gradients():
         norm = np.sqrt(sum((g**2).sum() for g in gradients))
         share = min(1, clip_norm / norm) if clip_norm else 1
         for old, new, gradient in zip(
-            before, trainer.learned, gradients, strict=True
+            before, trainer.trainable, gradients, strict=True
         ):
             moved = old - new.numpy()
             np.testing.assert_allclose(moved, share * gradient, atol=1e-5)
@@ -179,7 +179,7 @@ def test_compiled_or_in_half_precision(data, tmp_path):
                 task.feed("training").batches(), range(2), strict=False
             ):
                 trainer.train(batch)
-            weights = [v.numpy().ravel() for v in trainer.learned]
+            weights = [v.numpy().ravel() for v in trainer.trainable]
             return np.concatenate(weights), trainer.means()
 
     weights, means = after_two_steps()

@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from eca_keras import ECA
 from eca_keras import adaptive_kernel_size
+from eca_keras.layers import ECANS
+from eca_keras.layers import ECASpatial
 
 RNG = np.random.default_rng(0)
 
@@ -296,9 +298,22 @@ def test_mask_is_passed_on():
 
 @pytest.mark.parametrize("value", [0, -3, 4, 2.0, "3", True])
 def test_kernel_size_is_checked(value):
-    sentence = "`kernel_size` must be a positive odd integer or None. Received"
-    with pytest.raises(ValueError, match=sentence):
-        ECA(value)
+    rule = "`kernel_size` must be a positive odd integer, 'adaptive' or None"
+    for layer in (ECA, ECANS, ECASpatial):
+        with pytest.raises(ValueError, match=f"{rule}. Received"):
+            layer(value)
+        with pytest.raises(ValueError, match=f"{rule}; 'paper' is for netw"):
+            layer("paper")
+
+
+@pytest.mark.parametrize("kernel_size", [None, "adaptive"])
+def test_adaptive_has_two_words(kernel_size):
+    layer = ECA(kernel_size)
+    assert layer.resolved_kernel_size is None
+    copy = ECA.from_config(layer.get_config())
+    assert copy.kernel_size == layer.kernel_size == kernel_size
+    copy.build((None, 4, 4, 256))
+    assert copy.resolved_kernel_size == 5
 
 
 @pytest.mark.parametrize("gamma", [0, -1, float("inf"), "2", None])
@@ -312,7 +327,9 @@ def test_gamma_is_checked(gamma):
 def test_other_arguments_are_checked():
     with pytest.raises(ValueError, match="`b` must be a finite number"):
         ECA(b=float("nan"))
-    with pytest.raises(ValueError, match="`padding` must be 'zeros' or"):
+    with pytest.raises(
+        ValueError, match="`padding` must be one of zeros, circ"
+    ):
         ECA(padding="same")
     with pytest.raises(ValueError, match="`data_format` must be"):
         ECA(data_format="NHWC")

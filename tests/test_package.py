@@ -1,8 +1,11 @@
 """The package as it is built, imported and documented."""
 
+import ast
 import configparser
 import doctest
 import importlib
+import importlib.util
+import inspect
 import pathlib
 import pkgutil
 import subprocess
@@ -13,6 +16,9 @@ import zipfile
 import pytest
 
 import eca_keras
+from eca_keras.applications import registry
+from eca_keras.applications import resnet
+from eca_keras.applications.detection.detector import Detector
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -75,20 +81,119 @@ def run(code, *, without=()):
     )
 
 
-@pytest.mark.slow
-def test_import_loads_nothing_that_it_does_not_need():
-    code = """
-import keras
-before = set(sys.modules)
+def lazy_packages():
+    packages = [name for name in modules() if " = attach(" in source(name)]
+    return ["eca_keras", *packages]
+
+
+def source(name):
+    path = pathlib.Path(importlib.util.find_spec(name).origin)
+    return path.read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", lazy_packages())
+def test_lazy_names_are_those_that_type_checkers_see(name):
+    package = importlib.import_module(name)
+    seen = {
+        (node.module, alias.name)
+        for node in ast.walk(ast.parse(source(name)))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname == alias.name
+    }
+    assert {each for _, each in seen} - {"detection"} == set(package.__all__)
+    for home, each in seen:
+        value = getattr(package, each)
+        assert value is not None
+        found = getattr(importlib.import_module(home), each)
+        assert value is found, f"{name}.{each}"
+    # Importing a module makes it an attribute of its package.
+    own = {module.name for module in pkgutil.iter_modules(package.__path__)}
+    submodules = {each for home, each in seen if home == name}
+    assert not own & (set(package.__all__) - submodules)
+
+
+def test_the_registry_says_what_the_tables_say():
+    assert {"ECAMobileNetV2", *resnet.RESNETS} == set(registry.BUILDERS)
+    for name, row in registry.BUILDERS.items():
+        builder = registry.find_builder(name)
+        assert builder is getattr(eca_keras.applications, name)
+        assert row.default_size == builder.row.default_size
+    for name, row in registry.DETECTORS.items():
+        parameters = inspect.signature(registry.find_detector(name)).parameters
+        shared = set(inspect.signature(Detector).parameters)
+        assert set(parameters) - shared - {"shared"} == set(row.options)
+    with pytest.raises(ValueError, match="`model` must be one of ECAResNet18"):
+        registry.find_builder("ECAResNet19")
+    with pytest.raises(ValueError, match="`detector` must be one of RetinaNet"):
+        registry.find_detector("YOLO")
+
+
+LIGHT = """
 import eca_keras
-added = {m.split(".")[0] for m in set(sys.modules) - before}
-assert added <= {"eca_keras"} | set(sys.stdlib_module_names), added
-assert "eca_keras.training" not in sys.modules
-assert "ECAResNet18" in dir(eca_keras.applications)
-assert "eca_keras.applications.detection" not in sys.modules
-assert eca_keras.applications.detection.MaskRCNN
+import eca_keras.applications.building
+import eca_keras.applications.registry
+dir(eca_keras.applications), dir(eca_keras.applications.detection)
+loaded = {m.split(".")[0] for m in sys.modules}
+assert not {"keras", "tensorflow", "numpy"} & loaded, loaded
 """
-    result = run(code)
+
+
+def test_import_loads_nothing_that_it_does_not_need():
+    result = run(LIGHT)
+    assert result.returncode == 0, result.stderr
+
+
+KNOWN = """
+found = keras.saving.get_registered_object("eca_keras>ECA")
+assert found is not None and found.__module__ == "eca_keras.layers.eca"
+assert "eca_keras.applications.resnet" not in sys.modules
+assert not any("eca_keras" in type(f).__module__ for f in sys.meta_path)
+"""
+ORDERS = {
+    "keras first": "import keras, eca_keras",
+    "keras last": "import eca_keras, keras",
+    "a name of keras": "import eca_keras\n"
+    "from keras import layers\nimport keras",
+    "a module of keras": "import eca_keras, keras.layers",
+    "a spec of keras": "import eca_keras, importlib.util\n"
+    "importlib.util.find_spec('keras')\nimport keras",
+    "the layer": "from eca_keras import ECA\nimport keras",
+    "tensorflow first": "import tensorflow, eca_keras, keras",
+    "tensorflow's keras": "import eca_keras, tensorflow as tf\n"
+    "tf.keras.Model\nimport keras",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ORDERS)
+def test_keras_knows_the_layers_in_any_order(order):
+    result = run(ORDERS[order] + KNOWN)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ["keras first", "keras last"])
+def test_layers_that_fail_leave_keras_alone(order):
+    blocked = "sys.modules['eca_keras.layers.eca'] = None\n"
+    result = run(
+        blocked + ORDERS[order] + "\nassert keras.Model\n"
+        "assert not any('eca_keras' in type(f).__module__ for f in "
+        "sys.meta_path)\nfrom eca_keras import ECA"
+    )
+    assert result.returncode == 1
+    assert "RuntimeWarning: Keras does not know the layers" in result.stderr
+    assert "import of eca_keras.layers.eca halted" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_failed_import_of_keras_can_be_tried_again():
+    result = run(
+        "import eca_keras\nsys.modules['keras.src'] = None\n"
+        "try:\n    import keras\n"
+        "except ImportError:\n    del sys.modules['keras.src']\n"
+        "import keras" + KNOWN
+    )
     assert result.returncode == 0, result.stderr
 
 

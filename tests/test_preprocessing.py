@@ -44,14 +44,16 @@ def test_inside_a_model():
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="Expected data_format to be one of"):
+    with pytest.raises(
+        ValueError, match="`data_format` must be 'channels_la"
+    ):
         preprocess_input(PIXELS, "NHWC")
-    with pytest.raises(ValueError, match="needs images with 3 channels"):
+    with pytest.raises(ValueError, match="must be images with 3 channels"):
         preprocess_input(PIXELS[..., :1])
 
 
 def test_decode_predictions_needs_1000_classes():
-    with pytest.raises(ValueError, match="expects a batch of predictions"):
+    with pytest.raises(ValueError, match="a batch of predictions"):
         decode_predictions(np.zeros((2, 10)))
 
 

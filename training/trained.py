@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+import textwrap
 import typing
 import zipfile
 
@@ -302,7 +303,8 @@ def read_network(path):
         KeyError,
         zipfile.BadZipFile,
     ) as error:
-        reason = str(error).strip().splitlines()[0]
+        # Keras may add the whole configuration of a model.
+        reason = textwrap.shorten(str(error), 200, placeholder=" ...")
         raise InputError(f"{path} is not a readable model: {reason}") from error
 
 

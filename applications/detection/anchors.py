@@ -4,7 +4,7 @@ import numpy as np
 
 
 def make_anchors(image_size, strides, sizes, ratios=(0.5, 1.0, 2.0)):
-    """Makes the anchors of an image, level after level.
+    """Make the anchors of an image, level after level.
 
     Around every position of a feature map lie `len(ratios) * len(sizes)`
     anchors, ratio by ratio. As in torchvision, a level's anchors have whole

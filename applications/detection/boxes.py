@@ -48,7 +48,7 @@ def pairwise_iou(a, b):
 
 
 def clip(boxes, sizes):
-    """Moves the corners of boxes into their images.
+    """Move the corners of boxes into their images.
 
     Args:
         boxes: Tensor `(batch, n, 4)`.
@@ -64,7 +64,7 @@ def clip(boxes, sizes):
 
 
 def longer_than(boxes, length):
-    """Whether both sides of boxes `(..., 4)` have at least this length."""
+    """Tell whether both sides of boxes `(..., 4)` have at least this length."""
     return tf.reduce_all(boxes[..., 2:] - boxes[..., :2] >= length, axis=-1)
 
 
@@ -98,7 +98,7 @@ class BoxCoder:
         self.weights = np.asarray(weights, np.float32)
 
     def encode(self, boxes, anchors):
-        """Maps boxes `(..., 4)` to offsets. A box without area has no log:
+        """Map boxes `(..., 4)` to offsets. A box without area has no log:
         its sides count as those of the smallest box `decode` can return."""
         centers, sides = _centers_and_sides(boxes)
         anchor_centers, anchor_sides = _centers_and_sides(anchors)
@@ -110,7 +110,7 @@ class BoxCoder:
         return offsets * self.weights
 
     def decode(self, offsets, anchors):
-        """Maps offsets `(..., 4)` to boxes."""
+        """Map offsets `(..., 4)` to boxes."""
         offsets = tf.cast(offsets, tf.float32) / self.weights
         anchor_centers, anchor_sides = _centers_and_sides(anchors)
         centers = offsets[..., :2] * anchor_sides + anchor_centers

@@ -8,7 +8,7 @@ from eca_keras.applications.detection.nms import batched_nms
 def best_detections(
     boxes, scores, labels, *, score_threshold, iou_threshold, count
 ):
-    """Keeps the best candidates of every image, at most so many.
+    """Keep the best candidates of every image, at most so many.
 
     Args:
         boxes: Tensor `(batch, n, 4)`; no corner is below 0.

@@ -18,7 +18,7 @@ class Detector(keras.Model):
     LOSSES = ()
 
     def losses_of(self, objects, outputs, training):
-        """The parts of the loss, each `(batch,)`, by their names.
+        """Return the parts of the loss, each `(batch,)`, by their names.
 
         Args:
             objects: `"boxes"` float32, `"labels"` int32, `"sizes"`, `(2,)`
@@ -34,7 +34,7 @@ class Detector(keras.Model):
         raise NotImplementedError
 
     def remember(self, backbone, **arguments):
-        """Keeps what `get_config` needs to make the same model again."""
+        """Keep what `get_config` needs to make the same model again."""
         for name, value in arguments.items():
             setattr(self, name, value)
         self._argument_names = tuple(arguments)
@@ -128,7 +128,7 @@ def _images_and_sizes(x):
 
 
 def _sizes_to_targets(data):
-    """Moves the sizes to the targets: the graph takes nothing but images."""
+    """Move the sizes to the targets: the graph takes nothing but images."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     images, sizes = _images_and_sizes(x)
     if sizes is not None:

@@ -214,7 +214,7 @@ class FasterRCNN(Detector):
         self.add_heads()
 
     def add_heads(self):
-        """Makes what works on regions, not on images."""
+        """Make what works on regions, not on images."""
         self.box_head = heads.box_head(
             self.filters, self.num_classes, units=self.units
         )
@@ -234,7 +234,7 @@ class FasterRCNN(Detector):
         }
 
     def draw_regions(self, objects, outputs, training):
-        """Draws the regions of a step: proposals and the objects' boxes."""
+        """Draw the regions of a step: proposals and the objects' boxes."""
         boxes, found = propose(
             self.anchors,
             outputs["objectness"],
@@ -317,7 +317,7 @@ class FasterRCNN(Detector):
         )
 
     def detect(self, outputs, sizes=None):
-        """Turns what the model answers for images into detections.
+        """Turn what the model answers for images into detections.
 
         Args:
             outputs: What calling the model returns.

@@ -7,7 +7,7 @@ XAVIER = "glorot_uniform"
 
 
 def feature_pyramid(stages, filters=256, *, extra=None):
-    """Builds a feature pyramid on the stages of a backbone.
+    """Build a feature pyramid on the stages of a backbone.
 
     A 1 x 1 convolution brings every stage to `filters` channels; from the
     top down, each level is enlarged twofold and added to the next; a 3 x 3
@@ -61,7 +61,7 @@ def feature_pyramid(stages, filters=256, *, extra=None):
 
 
 def level_of(name):
-    """Number of a stage or level: 3 for `"C3"` and `"P3"`."""
+    """Return the number of a stage or level: 3 for `"C3"` and `"P3"`."""
     return int(name[1:])
 
 

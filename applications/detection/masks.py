@@ -11,7 +11,7 @@ PIXEL_CENTER = 0.5
 
 
 def mask_targets(masks, frames, regions, matches, size):
-    """Reads the part of every object's mask that lies in a region.
+    """Read the part of every object's mask that lies in a region.
 
     As in RoIAlign, a target is the mean of four points in its bin.
 
@@ -51,7 +51,7 @@ def mask_targets(masks, frames, regions, matches, size):
 
 
 def paste_masks(masks, boxes, size):
-    """Puts masks into an image.
+    """Put masks into an image.
 
     The value of a pixel is that of the mask at the centre of the pixel, by
     bilinear interpolation between the centres of the mask's bins, and 0
@@ -84,7 +84,7 @@ def paste_masks(masks, boxes, size):
 
 
 def _shares(low, high, bins, limit):
-    """The pixels that a box covers along an axis, and what they read.
+    """Return the pixels that a box covers along an axis, and what they read.
 
     Returns:
         `(pixels, shares)`: a slice, and the share of every bin in each of

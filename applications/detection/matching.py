@@ -9,7 +9,7 @@ IGNORED = -2  # overlaps one too much for background, too little for an object
 
 
 def match(boxes, objects, valid, *, high, low, low_quality=False):
-    """Assigns an object to every box, by their intersection over union.
+    """Assign an object to every box, by their intersection over union.
 
     A box takes the object it overlaps most (the first, if several tie) if
     that is at least `high`, is background below `low` and is ignored in
@@ -55,7 +55,7 @@ def take(values, matches):
 
 
 def sample(matches, count, positive_fraction, seed=None):
-    """Draws a fixed number of positive and background boxes per image.
+    """Draw a fixed number of positive and background boxes per image.
 
     Positives are drawn first, at most `positive_fraction` of `count`;
     background fills the rest. Where there are too few of both, places stay
@@ -101,5 +101,5 @@ def sample(matches, count, positive_fraction, seed=None):
 
 
 def _best(keys, member, count):
-    """The members with the greatest keys; -9 where there are no more."""
+    """Return the members with the greatest keys; -9 where there are no more."""
     return tf.math.top_k(tf.where(member, keys, -9.0), count)

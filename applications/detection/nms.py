@@ -4,7 +4,7 @@ import tensorflow as tf
 
 
 def batched_nms(boxes, scores, groups, *, iou_threshold, count):
-    """Keeps the best of the boxes that overlap, group by group.
+    """Keep the best of the boxes that overlap, group by group.
 
     Boxes of different groups (classes, pyramid levels) do not suppress each
     other. Works inside XLA; TFLite and ONNX have what it needs.

@@ -29,7 +29,7 @@ SHORTEST_SIDE = 1e-3
 
 
 def propose(anchors, objectness, offsets, sizes, count):
-    """Chooses the best boxes of a region proposal network.
+    """Choose the best boxes of a region proposal network.
 
     The best `count` of every level are decoded, clipped and suppressed, level
     by level; the best `count` of those that are left are the proposals. No

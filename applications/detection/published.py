@@ -13,7 +13,7 @@ KERNEL_SIZES = {
 
 
 def kernel_sizes(detector, backbone):
-    """Returns the kernel sizes of a released detector.
+    """Return the kernel sizes of a released detector.
 
     Args:
         detector: `"RetinaNet"`, `"FasterRCNN"` or `"MaskRCNN"`.

@@ -204,7 +204,7 @@ class RetinaNet(Detector):
         return tf.reduce_sum(elements, axis=(1, 2))
 
     def detect(self, outputs, sizes=None):
-        """Turns what the model answers for images into detections.
+        """Turn what the model answers for images into detections.
 
         Args:
             outputs: `"logits"` and `"offsets"`.
@@ -237,7 +237,7 @@ class RetinaNet(Detector):
         )
 
     def _candidates(self, anchors, logits, offsets):
-        """The best pairs of anchor and class of a level."""
+        """Return the best pairs of anchor and class of a level."""
         pairs = tf.reshape(logits, (-1, len(anchors) * self.num_classes))
         best, indices = tf.math.top_k(pairs, min(CANDIDATES, pairs.shape[1]))
         rows = indices // self.num_classes

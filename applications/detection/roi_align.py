@@ -35,7 +35,7 @@ def assign_levels(boxes, lowest, highest):
 
 
 def roi_align(features, boxes, size, *, lowest=2, sampling_ratio=2):
-    """Reads every box from its level of the pyramid.
+    """Read every box from its level of the pyramid.
 
     A box is cut into `size * size` bins. A bin is the mean of
     `sampling_ratio ** 2` points, regularly spaced and bilinearly
@@ -93,7 +93,7 @@ def read_regions(
     *,
     margins=(1.0, 1.0),
 ):
-    """Reads every box from its map, one of several that lie end to end.
+    """Read every box from its map, one of several that lie end to end.
 
     Args:
         flat: The maps of each image, `(batch, positions, channels)`.

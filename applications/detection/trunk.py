@@ -21,7 +21,7 @@ def make_trunk(
     fixed_statistics,
     detector,
 ):
-    """Makes the part of a network that a detector stands on.
+    """Make the part of a network that a detector stands on.
 
     Args:
         backbone: Name of a builder in `eca_keras.applications`, or a model
@@ -54,7 +54,7 @@ def make_trunk(
 def source_network(
     backbone, kernel_size, attention, input_shape, detector=None
 ):
-    """Returns the network of a trunk, which is not to be changed.
+    """Return the network of a trunk, which is not to be changed.
 
     Args:
         backbone, kernel_size, attention, input_shape: As in `make_trunk`.
@@ -90,7 +90,7 @@ def source_network(
 
 
 def copy_stages(source, input_shape, fixed_statistics, dtype=None):
-    """Copies a network up to its last stage, weights included.
+    """Copy a network up to its last stage, weights included.
 
     Args:
         source: A model made by a builder.
@@ -126,7 +126,7 @@ def copy_stages(source, input_shape, fixed_statistics, dtype=None):
 
 
 def freeze_stages(trunk, count):
-    """Freezes the stem and so many stages of a model with those outputs.
+    """Freeze the stem and so many stages of a model with those outputs.
 
     Raises:
         ValueError: if there are not so many stages.
@@ -144,7 +144,7 @@ def freeze_stages(trunk, count):
 
 
 def choose_stages(stages, levels):
-    """Returns the stages that a pyramid is built on, e.g. C3, C4 and C5."""
+    """Return the stages that a pyramid is built on, e.g. C3, C4 and C5."""
     names = [f"C{level}" for level in levels]
     if not set(names) <= set(stages):
         raise ValueError(

@@ -1,6 +1,9 @@
 """Convolutional Block Attention Module, and ECA in its place."""
 
+from __future__ import annotations
+
 import functools
+from typing import Any
 
 import keras
 from keras import ops
@@ -8,6 +11,8 @@ from keras import ops
 from eca_keras.layers.eca import ECA
 from eca_keras.layers.spatial_gate import SpatiallyGated
 from eca_keras.layers.squeeze_excite import SqueezeExcite
+from eca_keras.utils.types import DataFormat
+from eca_keras.utils.types import LayerKernelSize
 
 
 @keras.saving.register_keras_serializable("eca_keras")
@@ -86,8 +91,12 @@ class CBAM(SpatiallyGated):
     """
 
     def __init__(
-        self, reduction=16, spatial_kernel_size=7, data_format=None, **kwargs
-    ):
+        self,
+        reduction: int = 16,
+        spatial_kernel_size: int = 7,
+        data_format: DataFormat = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             functools.partial(AverageMaxGate, reduction),
             spatial_kernel_size,
@@ -110,9 +119,7 @@ class ECASpatial(SpatiallyGated):
     for images) the layer has `k + 2 * s^n` weights and no bias.
 
     Args:
-        kernel_size: Positive odd integer, or `None` to adapt the ECA kernel
-            to the number of channels with `adaptive_kernel_size`. The size
-            in use is `resolved_kernel_size` once the layer is built.
+        kernel_size: That of the ECA kernel, as in `ECA`.
         spatial_kernel_size: Positive odd integer, the size of the
             convolution over the positions.
         data_format: `"channels_last"`, `"channels_first"` or `None`, which
@@ -141,11 +148,11 @@ class ECASpatial(SpatiallyGated):
 
     def __init__(
         self,
-        kernel_size=None,
-        spatial_kernel_size=7,
-        data_format=None,
-        **kwargs,
-    ):
+        kernel_size: LayerKernelSize = None,
+        spatial_kernel_size: int = 7,
+        data_format: DataFormat = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             functools.partial(ECA, kernel_size),
             spatial_kernel_size,
@@ -155,7 +162,7 @@ class ECASpatial(SpatiallyGated):
         self.kernel_size = kernel_size
 
     @property
-    def resolved_kernel_size(self):
+    def resolved_kernel_size(self) -> int | None:
         """The kernel size in use; `None` while adaptive and not yet built."""
         return self.channel_gate.resolved_kernel_size
 

@@ -1,6 +1,10 @@
 """Efficient Channel Attention."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
+from typing import Literal
 
 import keras
 import numpy as np
@@ -8,6 +12,9 @@ from keras import ops
 
 from eca_keras.layers.channel_gate import ChannelGate
 from eca_keras.utils import checks
+from eca_keras.utils.types import DataFormat
+from eca_keras.utils.types import LayerKernelSize
+from eca_keras.utils.types import Serializable
 
 # PyTorch's Conv1d starts from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), and so did
 # the networks of the paper. The variance of that is 1 / (3 fan_in).
@@ -21,7 +28,7 @@ KERNEL_INITIALIZER = {
 BLOCK = 8
 
 
-def adaptive_kernel_size(channels, gamma=2, b=1):
+def adaptive_kernel_size(channels: int, gamma: float = 2, b: float = 1) -> int:
     """Size of the ECA kernel for a number of channels (Eq. 12 of the paper).
 
     `t = int(|log2(channels) + b| / gamma)`, or `t + 1` where `t` is even.
@@ -45,23 +52,31 @@ def adaptive_kernel_size(channels, gamma=2, b=1):
 
     Reference: [ECA-Net](https://arxiv.org/abs/1910.03151), Eq. 12.
     """
-    if not checks.is_int(channels) or channels < 1:
-        raise ValueError(
-            "`channels` must be a positive integer. "
-            f"Received: channels={channels!r}"
-        )
+    checks.check_count("channels", channels)
     _check_adaptive(gamma, b)
     t = int(abs(math.log2(channels) + b) / gamma)
     return t if t % 2 else t + 1
 
 
 def _check_adaptive(gamma, b):
-    if not checks.is_real(gamma) or gamma <= 0:
-        raise ValueError(
-            f"`gamma` must be a positive number. Received: gamma={gamma!r}"
-        )
-    if not checks.is_real(b):
-        raise ValueError(f"`b` must be a finite number. Received: b={b!r}")
+    checks.check_positive("gamma", gamma)
+    checks.check("b", b, checks.is_real(b), "must be a finite number")
+
+
+def fixed_kernel_size(kernel_size):
+    """Return the kernel size of a layer; `None` where it is adaptive.
+
+    Raises:
+        ValueError: if it is neither a positive odd integer nor adaptive.
+    """
+    if checks.is_adaptive(kernel_size):
+        return None
+    rule = "must be a positive odd integer, 'adaptive' or None"
+    if isinstance(kernel_size, str) and kernel_size == "paper":
+        rule += "; 'paper' is for networks: ECAResNet50(kernel_size='paper')"
+    holds = checks.is_kernel_size(kernel_size)
+    checks.check("kernel_size", kernel_size, holds, rule)
+    return kernel_size
 
 
 @keras.saving.register_keras_serializable("eca_keras")
@@ -75,13 +90,12 @@ class ECA(ChannelGate):
     channels and no bias. The layer has `kernel_size` weights.
 
     Args:
-        kernel_size: Positive odd integer, or `None` to adapt it to the
-            number of channels with `adaptive_kernel_size`. The size in use
-            is `resolved_kernel_size` once the layer is built.
-        gamma: Positive number, see `adaptive_kernel_size`. Only used if
-            `kernel_size` is `None`.
-        b: Number, see `adaptive_kernel_size`. Only used if `kernel_size` is
-            `None`.
+        kernel_size: Positive odd integer, or `None` or `"adaptive"`, which
+            both adapt it to the number of channels with
+            `adaptive_kernel_size`. The size in use is `resolved_kernel_size`
+            once the layer is built.
+        gamma, b: See `adaptive_kernel_size`. Only used if `kernel_size` is
+            adaptive.
         padding: What the kernel sees beyond the first and last channel:
             `"zeros"` (as in the paper), or `"circular"`, where the first and
             last channel are neighbours.
@@ -132,33 +146,21 @@ class ECA(ChannelGate):
 
     def __init__(
         self,
-        kernel_size=None,
-        gamma=2,
-        b=1,
-        padding="zeros",
-        data_format=None,
-        kernel_initializer=KERNEL_INITIALIZER,
-        kernel_regularizer=None,
-        kernel_constraint=None,
-        gate_scale=1,
-        **kwargs,
-    ):
-        if kernel_size is not None and not checks.is_kernel_size(kernel_size):
-            raise ValueError(
-                "`kernel_size` must be a positive odd integer or None. "
-                f"Received: kernel_size={kernel_size!r}"
-            )
+        kernel_size: LayerKernelSize = None,
+        gamma: float = 2,
+        b: float = 1,
+        padding: Literal["zeros", "circular"] = "zeros",
+        data_format: DataFormat = None,
+        kernel_initializer: Serializable = KERNEL_INITIALIZER,
+        kernel_regularizer: Serializable = None,
+        kernel_constraint: Serializable = None,
+        gate_scale: float = 1,
+        **kwargs: Any,
+    ) -> None:
+        fixed = fixed_kernel_size(kernel_size)
         _check_adaptive(gamma, b)
-        if padding not in ("zeros", "circular"):
-            raise ValueError(
-                "`padding` must be 'zeros' or 'circular'. "
-                f"Received: padding={padding!r}"
-            )
-        if not checks.is_real(gate_scale) or gate_scale <= 0:
-            raise ValueError(
-                "`gate_scale` must be a positive number. "
-                f"Received: gate_scale={gate_scale!r}"
-            )
+        checks.check_choice("padding", padding, ("zeros", "circular"))
+        checks.check_positive("gate_scale", gate_scale)
         super().__init__(data_format=data_format, **kwargs)
         self.kernel_size = kernel_size
         self.gamma = gamma
@@ -168,23 +170,20 @@ class ECA(ChannelGate):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
         self.gate_scale = gate_scale
-        self._resolved_kernel_size = kernel_size
+        self._resolved_kernel_size = fixed
 
     @property
-    def resolved_kernel_size(self):
+    def resolved_kernel_size(self) -> int | None:
         """The kernel size in use; `None` while adaptive and not yet built."""
         return self._resolved_kernel_size
 
     def build_gate(self, channels):
-        size = self.kernel_size
+        size = self._resolved_kernel_size
         if size is None:
             size = adaptive_kernel_size(channels, self.gamma, self.b)
         if self.padding == "circular" and size > channels:
-            raise ValueError(
-                "With `padding='circular'` the kernel must not be longer "
-                "than the channel axis. "
-                f"Received: kernel_size={size}, channels={channels}"
-            )
+            rule = "must not be longer than the channel axis if circular"
+            raise checks.refusal("kernel_size", size, rule, channels=channels)
         self._resolved_kernel_size = size
         self.kernel = self.add_weight(
             name="kernel",
@@ -202,7 +201,7 @@ class ECA(ChannelGate):
     def call(self, inputs, mask=None):
         if self.gate_scale == 1:
             return super().call(inputs, mask)
-        # Of the few numbers of the gate, and not of the map.
+        # Of the few numbers of the gate, and not of the feature map.
         gate = self.gate_scale * ops.sigmoid(self._map_logits(inputs, mask))
         gate = ops.cast(ops.reshape(gate, self._gate_shape), inputs.dtype)
         return ops.multiply(inputs, gate)

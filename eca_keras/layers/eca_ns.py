@@ -1,12 +1,18 @@
 """ECA without the shared kernel."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
 from eca_keras.layers.channel_gate import ChannelGate
 from eca_keras.layers.dense import add_kernel
 from eca_keras.layers.eca import adaptive_kernel_size
-from eca_keras.utils import checks
+from eca_keras.layers.eca import fixed_kernel_size
+from eca_keras.utils.types import DataFormat
+from eca_keras.utils.types import LayerKernelSize
 
 
 @keras.saving.register_keras_serializable("eca_keras")
@@ -21,9 +27,7 @@ class ECANS(ChannelGate):
     the layer has `k * C` weights and no bias.
 
     Args:
-        kernel_size: Positive odd integer, or `None` to adapt it to the
-            number of channels with `adaptive_kernel_size`. The size in use
-            is `resolved_kernel_size` once the layer is built.
+        kernel_size: As in `ECA`.
         data_format: `"channels_last"`, `"channels_first"` or `None`, which
             stands for `keras.config.image_data_format()`.
         **kwargs: The arguments of `keras.layers.Layer`: `name`, `dtype`,
@@ -46,23 +50,24 @@ class ECANS(ChannelGate):
     Eq. 6 and 7 and Table 2.
     """
 
-    def __init__(self, kernel_size=None, data_format=None, **kwargs):
-        if kernel_size is not None and not checks.is_kernel_size(kernel_size):
-            raise ValueError(
-                "`kernel_size` must be a positive odd integer or None. "
-                f"Received: kernel_size={kernel_size!r}"
-            )
+    def __init__(
+        self,
+        kernel_size: LayerKernelSize = None,
+        data_format: DataFormat = None,
+        **kwargs: Any,
+    ) -> None:
+        fixed = fixed_kernel_size(kernel_size)
         super().__init__(data_format=data_format, **kwargs)
         self.kernel_size = kernel_size
-        self._resolved_kernel_size = kernel_size
+        self._resolved_kernel_size = fixed
 
     @property
-    def resolved_kernel_size(self):
+    def resolved_kernel_size(self) -> int | None:
         """The kernel size in use; `None` while adaptive and not yet built."""
         return self._resolved_kernel_size
 
     def build_gate(self, channels):
-        if self.kernel_size is None:
+        if self._resolved_kernel_size is None:
             self._resolved_kernel_size = adaptive_kernel_size(channels)
         # The shape of a keras.layers.Conv1D with one group per channel.
         self.kernel = add_kernel(

@@ -1,9 +1,15 @@
 """What every attention layer shares: where positions and channels are."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
+from eca_keras.errors import InputError
 from eca_keras.utils import checks
+from eca_keras.utils.types import DataFormat
 
 
 class FeatureMapLayer(keras.layers.Layer):
@@ -14,12 +20,12 @@ class FeatureMapLayer(keras.layers.Layer):
         - `_channels`: number of channels,
         - `_channel_axis`: axis of the channels,
         - `_positions`: the other axes but the batch,
-        - `_gate_shape`: one number per sample and channel, as a map,
+        - `_gate_shape`: one number per sample and channel, as a feature map,
         - `_gate_dtype`: float32; float64 under a float64 policy on
           TensorFlow, the only backend on which Keras has it. What is computed
-          from the map is computed in it whatever the dtype policy says: a
-          half-precision sum over a large map overflows, and
-          `(batch, channels)` numbers cost nothing next to the map itself.
+          from the feature map is computed in it whatever the dtype policy
+          says: a half-precision sum over a large one overflows, and
+          `(batch, channels)` numbers cost nothing next to it.
 
     Args:
         data_format: `"channels_last"`, `"channels_first"` or `None`, which
@@ -40,7 +46,7 @@ class FeatureMapLayer(keras.layers.Layer):
     the first one or more position axes.
     """
 
-    def __init__(self, data_format=None, **kwargs):
+    def __init__(self, data_format: DataFormat = None, **kwargs: Any) -> None:
         data_format = checks.data_format(data_format)
         super().__init__(**kwargs)
         self.data_format = data_format
@@ -49,18 +55,17 @@ class FeatureMapLayer(keras.layers.Layer):
     def build(self, input_shape):
         rank = len(input_shape)
         if rank not in (3, 4, 5):
-            raise ValueError(
-                f"`{type(self).__name__}` needs an input of rank 3, 4 or 5 "
-                "(batch, positions and channels). "
-                f"Received: input_shape={tuple(input_shape)}"
+            raise self._refusal(
+                "an input of rank 3, 4 or 5 (batch, positions and channels)",
+                f"input_shape={tuple(input_shape)}",
             )
         axis = 1 if self.data_format == "channels_first" else rank - 1
         channels = input_shape[axis]
         if channels is None:
-            raise ValueError(
-                f"`{type(self).__name__}` needs a known number of channels: "
-                f"axis {axis} of a {self.data_format} input must not be None. "
-                f"Received: input_shape={tuple(input_shape)}"
+            raise self._refusal(
+                f"a known number of channels: axis {axis} of a "
+                f"{self.data_format} input must not be None",
+                f"input_shape={tuple(input_shape)}",
             )
         self.input_spec = keras.layers.InputSpec(
             ndim=rank, axes={axis: channels}
@@ -75,8 +80,14 @@ class FeatureMapLayer(keras.layers.Layer):
             self.compute_dtype, "float32"
         )
 
+    def _refusal(self, needed, received):
+        """Return the error for an input that the layer cannot take."""
+        return InputError(
+            f"`{type(self).__name__}` needs {needed}. Received: {received}"
+        )
+
     def _expand_mask(self, mask):
-        """Gives a mask the rank of the map, so that it broadcasts."""
+        """Give a mask the rank of the feature map, so that it broadcasts."""
         masked = self._positions[: len(mask.shape) - 1]
         for axis in range(1, len(self._gate_shape)):
             if axis not in masked:
@@ -84,12 +95,12 @@ class FeatureMapLayer(keras.layers.Layer):
         return mask
 
     def _masked(self, inputs, mask, fill=0):
-        """Casts a map for the gate and puts `fill` where `mask` is False."""
+        """Cast inputs for the gate, with `fill` where `mask` is False."""
         dtype = keras.backend.standardize_dtype(inputs.dtype)
         if not keras.backend.is_float_dtype(dtype):
-            raise ValueError(
-                f"`{type(self).__name__}` needs a floating-point input: it "
-                f"multiplies by fractions. Received: dtype={dtype}"
+            raise self._refusal(
+                "a floating-point input: it multiplies by fractions",
+                f"dtype={dtype}",
             )
         values = ops.cast(inputs, self._gate_dtype)
         if mask is None:

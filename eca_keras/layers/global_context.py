@@ -1,14 +1,18 @@
 """The global context block of GCNet."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
 from eca_keras.layers.dense import add_kernel
-from eca_keras.layers.dense import check_positive
 from eca_keras.layers.dense import project
 from eca_keras.layers.feature_map import FeatureMapLayer
+from eca_keras.utils.checks import check_count
+from eca_keras.utils.types import DataFormat
 
 LAYER_NORM_EPSILON = 1e-5  # PyTorch's default, as in the released code
 
@@ -69,8 +73,10 @@ class GlobalContext(FeatureMapLayer):
     Eq. 5.
     """
 
-    def __init__(self, reduction=16, data_format=None, **kwargs):
-        check_positive("reduction", reduction)
+    def __init__(
+        self, reduction: int = 16, data_format: DataFormat = None, **kwargs: Any
+    ) -> None:
+        check_count("reduction", reduction)
         super().__init__(data_format=data_format, **kwargs)
         self.reduction = reduction
 
@@ -101,7 +107,7 @@ class GlobalContext(FeatureMapLayer):
         return ops.add(inputs, added)
 
     def _context(self, inputs, mask):
-        """The weighted mean of the positions, shape `(batch, channels)`."""
+        """Return the weighted mean of the positions, `(batch, channels)`."""
         rows = self._flatten(self._masked(inputs, mask), self._channels)
         scores = project(rows, ops.expand_dims(self.score_kernel, axis=0))
         if mask is not None:
@@ -115,7 +121,7 @@ class GlobalContext(FeatureMapLayer):
         return ops.divide(total, ops.sum(weights, axis=-1))
 
     def _flatten(self, values, channels):
-        """Reshapes a map to `(batch, positions, channels)`."""
+        """Reshape a feature map to `(batch, positions, channels)`."""
         shape = ops.shape(values)
         positions = math.prod(shape[axis] for axis in self._positions)
         if self.data_format == "channels_last":

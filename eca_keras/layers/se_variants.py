@@ -4,15 +4,19 @@ The paper takes SE apart to ask what makes it work: none of these layers
 reduces the dimension, and they differ in how far channels interact.
 """
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
 from eca_keras.layers.channel_gate import ChannelGate
 from eca_keras.layers.dense import add_kernel
-from eca_keras.layers.dense import check_positive
 from eca_keras.layers.dense import project
+from eca_keras.utils.checks import check_count
+from eca_keras.utils.types import DataFormat
 
 
 @keras.saving.register_keras_serializable("eca_keras")
@@ -165,14 +169,16 @@ class SEGroupConv(ChannelGate):
     Section 3.2 and Table 2.
     """
 
-    def __init__(self, groups=16, data_format=None, **kwargs):
-        check_positive("groups", groups)
+    def __init__(
+        self, groups: int = 16, data_format: DataFormat = None, **kwargs: Any
+    ) -> None:
+        check_count("groups", groups)
         super().__init__(data_format=data_format, **kwargs)
         self.groups = groups
         self._resolved_groups = None
 
     @property
-    def resolved_groups(self):
+    def resolved_groups(self) -> int | None:
         """The number of groups in use; `None` while not yet built."""
         return self._resolved_groups
 

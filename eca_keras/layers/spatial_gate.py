@@ -78,11 +78,7 @@ class SpatiallyGated(FeatureMapLayer):
     def __init__(
         self, channel_gate, spatial_kernel_size, data_format, **kwargs
     ):
-        if not checks.is_kernel_size(spatial_kernel_size):
-            raise ValueError(
-                "`spatial_kernel_size` must be a positive odd integer. "
-                f"Received: spatial_kernel_size={spatial_kernel_size!r}"
-            )
+        checks.check_kernel_size("spatial_kernel_size", spatial_kernel_size)
         super().__init__(data_format=data_format, **kwargs)
         self.spatial_kernel_size = spatial_kernel_size
         shared = {"data_format": self.data_format, "dtype": self.dtype_policy}

@@ -1,12 +1,17 @@
 """Squeeze-and-Excitation."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
 from eca_keras.layers.channel_gate import ChannelGate
 from eca_keras.layers.dense import add_kernel
-from eca_keras.layers.dense import check_positive
 from eca_keras.layers.dense import project
+from eca_keras.utils.checks import check_count
+from eca_keras.utils.types import DataFormat
 
 
 @keras.saving.register_keras_serializable("eca_keras")
@@ -53,8 +58,10 @@ class SqueezeExcite(ChannelGate):
     https://arxiv.org/abs/1709.01507) (CVPR 2018), Eq. 2 to 4.
     """
 
-    def __init__(self, reduction=16, data_format=None, **kwargs):
-        check_positive("reduction", reduction)
+    def __init__(
+        self, reduction: int = 16, data_format: DataFormat = None, **kwargs: Any
+    ) -> None:
+        check_count("reduction", reduction)
         super().__init__(data_format=data_format, **kwargs)
         self.reduction = reduction
 

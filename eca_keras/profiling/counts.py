@@ -88,7 +88,7 @@ class Profile:
 
 
 def profile(model, input_shape=None):
-    """Counts the parameters and multiply-accumulates of a model.
+    """Count the parameters and multiply-accumulates of a model.
 
     A layer that is called twice costs twice, but has its parameters once.
     The two countings are defined in `Profile`. That of the authors gives
@@ -155,7 +155,7 @@ def profile(model, input_shape=None):
 
 
 def is_attention(layer):
-    """Whether `layer` is a channel attention layer."""
+    """Tell whether `layer` is a channel attention layer."""
     return isinstance(layer, FeatureMapLayer) or getattr(
         layer, "is_attention", False
     )
@@ -168,7 +168,7 @@ def _parameters(weights):
 
 
 def _graph(model):
-    """Returns the `keras.Function` that a model runs."""
+    """Return the `keras.Function` that a model runs."""
     # None before the first build, and with a layer that infers no shapes.
     graph = functional(model)
     if graph is None:
@@ -181,7 +181,7 @@ def _graph(model):
 
 
 def _input_shapes(graph, input_shape):
-    """Returns one full shape per input, all with the same batch."""
+    """Return one full shape per input, all with the same batch."""
     own = [tuple(tensor.shape) for tensor in graph.inputs]
     batch = next((shape[0] for shape in own if shape[0]), 1)
     given = [shape[1:] for shape in own]

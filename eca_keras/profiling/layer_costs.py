@@ -13,7 +13,7 @@ from eca_keras.layers.spatial_gate import SpatiallyGated
 
 
 def rule(layer):
-    """Returns the function that counts a call of `layer`, or `None`.
+    """Return the function that counts a call of `layer`, or `None`.
 
     The function takes the layer, the shape of its input and that of its
     output, both with the batch. It returns the multiply-accumulates in the
@@ -74,7 +74,7 @@ def _average(layer, inputs, outputs):
 
 
 def _means(layer, inputs):
-    """The means that a gate is computed from, one per sample and channel."""
+    """Return the number of means that a gate is computed from."""
     return inputs[0] * inputs[layer._channel_axis]
 
 

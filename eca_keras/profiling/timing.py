@@ -60,7 +60,7 @@ def benchmark(
     seed=0,
     progress=None,
 ):
-    """Times inference and training steps of models, taking turns.
+    """Time inference and training steps of models, taking turns.
 
     In each round every model makes one call on the same random input, in an
     order that changes from round to round. With TensorFlow, inference is a
@@ -153,7 +153,7 @@ def measure(
     warmup=3,
     seed=0,
 ):
-    """Yields the `Rounds` of each task; takes the arguments of `benchmark`.
+    """Yield the `Rounds` of each task; takes the arguments of `benchmark`.
 
     A model may also be an object with a method `step(task, batch_size)` that
     returns a function for `time_steps`: one that runs elsewhere.
@@ -183,7 +183,7 @@ def _step(model, task, batch_size, input_shape, seed):
 
 
 def check(models, batch_sizes, training_batch_size, rounds, warmup):
-    """Checks the arguments of `benchmark`, see there."""
+    """Check the arguments of `benchmark`, see there."""
     if (
         not isinstance(models, dict)
         or not models
@@ -209,7 +209,7 @@ def check(models, batch_sizes, training_batch_size, rounds, warmup):
 
 
 def _random_inputs(model, batch_size, input_shape, seed):
-    """Returns one array per input: noise, since a constant can be quicker."""
+    """Return one array per input: noise, since a constant can be quicker."""
     shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
     if input_shape is not None:
         shapes = [input_shape] if len(shapes) == 1 else input_shape
@@ -232,7 +232,7 @@ def _random_inputs(model, batch_size, input_shape, seed):
 
 
 def _inference(model, inputs):
-    """Returns a function that predicts and waits for the result."""
+    """Return a function that predicts and waits for the result."""
     if keras.backend.backend() != "tensorflow":
         return functools.partial(model.predict_on_batch, inputs)
     import tensorflow as tf
@@ -243,7 +243,7 @@ def _inference(model, inputs):
 
 
 def _training(model, inputs):
-    """Returns a function that makes one training step with a copy."""
+    """Return a function that makes one training step with a copy."""
     copy = keras.models.clone_model(model)
     outputs = copy(inputs, training=False)
     copy.compile(
@@ -261,7 +261,7 @@ def _training(model, inputs):
 
 
 def time_steps(steps, rounds, warmup):
-    """Has functions take turns.
+    """Tell whether it has functions take turns.
 
     Args:
         steps: List of functions without arguments. One that has a method
@@ -292,19 +292,19 @@ def _timed(step):
 
 
 def _order(i, count):
-    """Returns the turns of a round: each is first, and follows each, alike."""
+    """Return the turns of a round: each is first, and follows each, alike."""
     first = i // 2 % count
     turns = [(first + j) % count for j in range(count)]
     return turns[::-1] if i % 2 else turns
 
 
 def quartiles(values):
-    """Returns first quartile, median and third quartile as numbers."""
+    """Return first quartile, median and third quartile as numbers."""
     return np.quantile(values, (0.25, 0.5, 0.75)).tolist()
 
 
 def _latency(name, task, batch_size, wall, cpu):
-    """Summarises seconds of shape (rounds, 2): the baseline's and its own."""
+    """Summarize seconds of shape (rounds, 2): the baseline's and its own."""
     lower, middle, upper = quartiles(wall[:, 1])
     ratios = quartiles(wall[:, 1] / wall[:, 0])
     return Latency(
@@ -325,7 +325,7 @@ def _latency(name, task, batch_size, wall, cpu):
 
 
 def format_table(rows):
-    """Returns the rows as text, one line each below a line of titles."""
+    """Return the rows as text, one line each below a line of titles."""
     table = [
         ("model", "task", "batch", "ms", "quartiles", "samples/s")
         + ("CPU ms", "ratio", "quartiles", "CPU ratio")
@@ -349,7 +349,7 @@ def format_table(rows):
 
 
 def aligned(table, names=2):
-    """Returns rows of text as lines: some names first, then numbers."""
+    """Return rows of text as lines: some names first, then numbers."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return "\n".join(
         "  ".join(
@@ -362,7 +362,7 @@ def aligned(table, names=2):
 
 
 def write_csv(rows, path):
-    """Writes the rows to a CSV file with the names of their fields as titles.
+    """Write the rows to a CSV file with the names of their fields as titles.
 
     Args:
         rows: List of `Latency`, or of another dataclass.

@@ -86,7 +86,7 @@ class ModelCopy:
         )
 
     def _inputs(self, node, values, names):
-        """The values that a call reads: some with attention for it alone."""
+        """Return the values that a call reads, some with attention."""
         attended = {
             id(tensor): self._attend(tensor, values[id(tensor)], names)
             for tensor in self.on_edges.get(id(node), [])
@@ -119,7 +119,7 @@ class ModelCopy:
         return next(each for each in prefixes if each + suffix not in names)
 
     def _restore(self, old, new):
-        """Copies the weights and the `trainable` flags, outside first."""
+        """Copy the weights and the `trainable` flags, outside first."""
         new.trainable = old.trainable
         if functional(old) is not None:
             for layer in old.layers:
@@ -166,7 +166,7 @@ def _sequential(inputs, outputs, name):
 
 
 def _plain_class(cls):
-    """The class itself if it has Keras's constructor, else keras.Model."""
+    """Return the class if it has Keras's constructor, else keras.Model."""
     own = itertools.takewhile(
         lambda base: not base.__module__.startswith("keras."),
         inspect.getmro(cls),
@@ -185,7 +185,7 @@ def _check_map(tensor, source):
 
 
 def _policy(tensor):
-    """The dtype policy of the layer that a tensor comes from, or came from."""
+    """Return the dtype policy of the layer that a tensor comes from."""
     while True:
         node = producing_call(tensor)
         if node.is_input:

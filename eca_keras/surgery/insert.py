@@ -29,7 +29,7 @@ def insert_attention(
     identity_start=False,
     name=None,
 ):
-    """Puts attention into a model, and keeps what it has learned.
+    """Put attention into a model, and keeps what it has learned.
 
     The result is a new model with layers and weights of its own; the given
     one stays as it is. Weights, names, dtype policies and `trainable` flags
@@ -142,7 +142,7 @@ def _resolve(attention, kernel_size, identity_start, model):
 
 
 def _finder(where):
-    """Returns the function `(graph, nested) -> places` that `where` means."""
+    """Return the function `(graph, nested) -> places` that `where` means."""
     if where == "residual":
         return lambda graph, nested: residual_places(graph)
     if where == "stage":
@@ -168,7 +168,7 @@ def _finder(where):
 
 
 def _graphs(model, nested=False, seen=None):
-    """Yields the graph of a model and those inside it, each once."""
+    """Yield the graph of a model and those inside it, each once."""
     seen = set() if seen is None else seen
     if id(model) in seen:
         return

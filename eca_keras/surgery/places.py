@@ -35,7 +35,7 @@ class Place:
 
 
 def chosen_places(graph, is_chosen):
-    """Returns a `Place` behind each layer for which `is_chosen` is true."""
+    """Return a `Place` behind each layer for which `is_chosen` is true."""
     return [
         Place(tensor)
         for node in graph.nodes
@@ -45,7 +45,7 @@ def chosen_places(graph, is_chosen):
 
 
 def residual_places(graph):
-    """Returns a `Place` on the residual branch of each residual sum.
+    """Return a `Place` on the residual branch of each residual sum.
 
     A residual sum adds maps of one shape that come from the same map: the
     shortcut, with at most one layer that has a kernel (a projection), and
@@ -82,7 +82,7 @@ def residual_places(graph):
 
 
 def stage_places(graph, *, nested):
-    """Returns a `Place` at the end of each stage.
+    """Return a `Place` at the end of each stage.
 
     A stage is a part of the network that is connected without a change of
     resolution and that has a layer with a kernel. Its end is its last map
@@ -127,7 +127,7 @@ def _inputs(node):
 
 
 def _terms(node):
-    """The maps that a call may be the sum of; none if it cannot be one."""
+    """Return the feature maps that a call may be the sum of."""
     if count_kernels(node.operation) or len(node.outputs) != 1:
         return []
     shape = node.outputs[0].shape
@@ -149,7 +149,7 @@ def _kernels(graph, calls):
 
 
 def _is_kept(node, terms, short):
-    """Whether a call adds multiples of the other terms to term `short`.
+    """Tell whether a call adds multiples of the other terms to term `short`.
 
     That is found by calling a copy of the layer: networks add by layers of
     their own, such as the one that scales the branches of InceptionResNetV2.
@@ -189,7 +189,7 @@ def _call(operation, node, terms, values):
 
 
 def _is_closed(graph, inside, end):
-    """Whether only the sum `end` reads what the calls `inside` give."""
+    """Tell whether only the sum `end` reads what the calls `inside` give."""
     return all(
         reader == end or inside >> reader & 1
         for i in graph.members(inside)
@@ -199,7 +199,7 @@ def _is_closed(graph, inside, end):
 
 
 def _is_block(graph, inside, end):
-    """Whether the calls `inside` are a residual branch of the sum `end`."""
+    """Tell whether the calls `inside` are a residual branch of `end`."""
     numbers = graph.members(inside)
     entries = {
         id(tensor)
@@ -219,7 +219,7 @@ def _is_block(graph, inside, end):
 
 
 def _size(graph, tensor):
-    """The longest side of a map; 0 for what is no map."""
+    """Return the longest side of a map; 0 for what is no map."""
     return max(graph.positions(tensor) or (0,))
 
 
@@ -242,7 +242,7 @@ def _is_tail(node):
 
 
 def _regions(graph):
-    """Returns lists of maps that are connected at one resolution."""
+    """Return lists of maps that are connected at one resolution."""
     region, positions = {}, {}
     for i, node in enumerate(graph.nodes):
         for tensor in node.outputs:

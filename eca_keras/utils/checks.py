@@ -9,21 +9,24 @@ import numbers
 from eca_keras.errors import InputError
 
 
-def refusal(name, value, rule):
+def refusal(name, value, rule, **others):
     """Return the error for an argument that breaks a rule.
 
     Args:
         name: Name of the argument.
         value: What was passed.
         rule: What it must be, such as `"must be positive"`.
+        **others: What else was passed that the rule is about.
     """
-    return InputError(f"`{name}` {rule}. Received: {name}={value!r}")
+    pairs = {name: value, **others}
+    received = ", ".join(f"{key}={each!r}" for key, each in pairs.items())
+    return InputError(f"`{name}` {rule}. Received: {received}")
 
 
-def check(name, value, holds, rule):
-    """Refuse an argument unless its rule holds."""
+def check(name, value, holds, rule, **others):
+    """Refuse an argument unless its rule holds; see `refusal`."""
     if not holds:
-        raise refusal(name, value, rule)
+        raise refusal(name, value, rule, **others)
 
 
 def check_choice(name, value, choices):
@@ -55,18 +58,35 @@ def check_positive(name, value):
     check(name, value, is_real(value) and value > 0, rule)
 
 
+def check_fraction(name, value, rule="must be a number in (0, 1]"):
+    """Refuse what is no number above 0 and at most 1."""
+    check(name, value, is_real(value) and 0 < value <= 1, rule)
+
+
+def check_kernel_size(name, value):
+    """Refuse what cannot be the size of a centred kernel."""
+    check(name, value, is_kernel_size(value), "must be a positive odd integer")
+
+
+def is_adaptive(kernel_size):
+    """Tell whether a kernel size follows from the number of channels."""
+    return kernel_size is None or (
+        isinstance(kernel_size, str) and kernel_size == "adaptive"
+    )
+
+
 def is_int(value):
-    """Whether `value` is an integer: NumPy's count, booleans do not."""
+    """Tell whether `value` is an integer: NumPy's count, booleans do not."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def is_kernel_size(value):
-    """Whether `value` can be the size of a centred kernel."""
+    """Tell whether `value` can be the size of a centred kernel."""
     return is_int(value) and value > 0 and value % 2 == 1
 
 
 def is_real(value):
-    """Whether `value` is a finite real number, booleans excluded."""
+    """Tell whether `value` is a finite real number, booleans excluded."""
     return (
         isinstance(value, numbers.Real)
         and not isinstance(value, bool)

@@ -57,7 +57,7 @@ class Picture:
 
 
 def to_markdown(title, blocks):
-    """Returns a report as Markdown.
+    """Return a report as Markdown.
 
     Args:
         title: Its heading.
@@ -68,7 +68,7 @@ def to_markdown(title, blocks):
 
 
 def to_html(title, blocks):
-    """Returns a report as an HTML page that needs no other file."""
+    """Return a report as an HTML page that needs no other file."""
     body = "\n".join(_HTML[type(block)](block) for block in blocks)
     title = html.escape(title)
     return (

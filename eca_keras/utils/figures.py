@@ -10,7 +10,7 @@ DPI = 150  # pixels per inch of a picture that has pixels
 
 
 def new_figure(size):
-    """Returns an empty figure.
+    """Return an empty figure.
 
     Args:
         size: Width and height in inches.
@@ -22,7 +22,7 @@ def new_figure(size):
 
 
 def check_picture(path):
-    """Refuses the name of a file that no picture can have.
+    """Refuse the name of a file that no picture can have.
 
     Raises:
         InputError: if it does not end as pictures do.
@@ -39,7 +39,7 @@ def check_picture(path):
 
 
 def save_figure(figure, path):
-    """Writes a figure.
+    """Write a figure.
 
     Args:
         figure: A matplotlib figure.

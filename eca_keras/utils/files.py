@@ -18,7 +18,7 @@ STAGING = ".writing-"
 
 @contextlib.contextmanager
 def staged_files(*paths, overwrite=True, durable=False):
-    """Yields where to write files that become `paths` if all goes well.
+    """Yield where to write files that become `paths` if all goes well.
 
     Args:
         *paths: Where the files shall be, in one folder, which is made if it
@@ -54,7 +54,7 @@ def staged_files(*paths, overwrite=True, durable=False):
 
 
 def write_text(path, text):
-    """Writes a text file that appears, or changes, once it is complete."""
+    """Write a text file that appears, or changes, once it is complete."""
     with (
         staged_files(path) as [partial],
         open(partial, "w", encoding="utf-8") as f,
@@ -63,7 +63,7 @@ def write_text(path, text):
 
 
 def remove_leftovers(folder):
-    """Removes what a killed process had begun to write in `folder`.
+    """Remove what a killed process had begun to write in `folder`.
 
     Nobody else may be writing there.
     """
@@ -72,7 +72,7 @@ def remove_leftovers(folder):
 
 
 def _flush(path):
-    """Waits until the disk has a file, or the names in a folder."""
+    """Wait until the disk has a file, or the names in a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -118,7 +118,7 @@ def _destination(path, overwrite):
 
 @contextlib.contextmanager
 def _staging(path):
-    """Makes a folder beside `path` and removes it whatever happens."""
+    """Make a folder beside `path` and removes it whatever happens."""
     parent, name = os.path.split(path)
     try:
         if os.path.lexists(parent) and not os.path.isdir(parent):
@@ -158,7 +158,7 @@ def _replace_folder(new, path):
 
 
 def _exchange(a, b):
-    """Swaps two folders in one step, or returns False if the OS cannot."""
+    """Swap two folders in one step, or returns False if the OS cannot."""
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, TypeError, AttributeError):

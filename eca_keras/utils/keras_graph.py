@@ -18,7 +18,7 @@ BORDERS = ("ZeroPadding", "Cropping", "Pad")
 
 
 def functional(model):
-    """Returns the functional model behind a model; `None` if it has none."""
+    """Return the functional model behind a model; `None` if it has none."""
     if isinstance(model, keras.Sequential):
         return model._functional
     return model if isinstance(model, keras.Function) else None
@@ -102,7 +102,7 @@ def policy_scope(policy, data_format=None):
 
 
 def count_kernels(operation):
-    """Number of layers in `operation`, itself included, with a kernel."""
+    """Count the layers in `operation`, itself included, with a kernel."""
     if not isinstance(operation, keras.Layer):
         return 0
     if isinstance(operation, keras.Sequential) or functional(operation):
@@ -111,7 +111,7 @@ def count_kernels(operation):
 
 
 def data_format(model):
-    """Returns the data format of the layers in a model, Keras's if none."""
+    """Return the data format of the layers in a model, Keras's if none."""
     for layer in flatten_layers(model):
         found = getattr(layer, "data_format", None)
         if found in ("channels_first", "channels_last"):
@@ -157,15 +157,15 @@ class ModelGraph:
                 self.producer[id(tensor)] = i
 
     def upto(self, i):
-        """The set of call `i` and all that it depends on."""
+        """Return the set of call `i` and all that it depends on."""
         return self.before[i] | 1 << i
 
     def members(self, calls):
-        """The numbers in a set of calls, in order."""
+        """Return the numbers in a set of calls, in order."""
         return [i for i in range(calls.bit_length()) if calls >> i & 1]
 
     def positions(self, tensor):
-        """The sizes of a map along its position axes; `None` for others."""
+        """Return the position sizes of a feature map; `None` for others."""
         shape = self.shapes[id(tensor)]
         if len(shape) not in (3, 4, 5):
             return None
@@ -174,7 +174,7 @@ class ModelGraph:
         return shape[1:-1]
 
     def is_border(self, i):
-        """Whether a call only adds or removes a border."""
+        """Tell whether a call only adds or removes a border."""
         node = self.nodes[i]
         name = type(node.operation).__name__
         return name.startswith(BORDERS) and len(node.input_tensors) == 1
@@ -199,7 +199,7 @@ class ModelGraph:
         return {key: value.shape for key, value in values.items()}
 
     def _nominal(self, node, values):
-        """The outputs of a call for inputs of nominal size."""
+        """Return the outputs of a call for inputs of nominal size."""
         outputs = [_filled(tensor) for tensor in node.outputs]
         if not node.is_input:
             arguments, keywords = node.arguments.fill_in(values)

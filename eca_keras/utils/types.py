@@ -17,6 +17,8 @@ PathLike: TypeAlias = "str | os.PathLike[str]"
 DataFormat: TypeAlias = 'Literal["channels_last", "channels_first"] | None'
 Pooling: TypeAlias = 'Literal["avg", "max"] | None'
 
+Activation: TypeAlias = "str | Callable[[Any], Any] | None"
+
 # An image without the batch, sizes that are open as None.
 InputShape: TypeAlias = "Sequence[int | None] | None"
 
@@ -32,6 +34,9 @@ Attention: TypeAlias = "str | Callable[[str], keras.layers.Layer] | None"
 
 # A model, or the name of a builder.
 Backbone: TypeAlias = "str | keras.Model"
+
+# An object of Keras, its name, or its config.
+Serializable: TypeAlias = Any
 
 # Arrays and tensors of any backend, and dictionaries and lists of them.
 Tensors: TypeAlias = Any

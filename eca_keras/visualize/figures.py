@@ -30,7 +30,7 @@ BLACK = 0.3
 
 
 def channel_weights_figure(weights, labels, classes):
-    """Draws the mean channel weights of classes, a panel per layer.
+    """Draw the mean channel weights of classes, a panel per layer.
 
     Args:
         weights: List of `ChannelWeights`.
@@ -91,7 +91,7 @@ def _share_limits(panels, gates, labels, classes):
 
 
 def stages_figure(stages):
-    """Draws how the channel weights of each stage are distributed.
+    """Draw how the channel weights of each stage are distributed.
 
     Args:
         stages: What `by_stage` returns.
@@ -130,7 +130,7 @@ def _count(weights):
 
 
 def kernels_figure(kernels):
-    """Draws the kernels along the channels, a panel per layer.
+    """Draw the kernels along the channels, a panel per layer.
 
     Args:
         kernels: What `channel_kernels` returns. Of a kernel that differs by
@@ -158,7 +158,7 @@ def kernels_figure(kernels):
 
 
 def grad_cam_figure(images, maps, titles, columns):
-    """Draws images beside themselves with their heat maps on top.
+    """Draw images beside themselves with their heat maps on top.
 
     Args:
         images: uint8 array of shape `(images, height, width, channels)`.
@@ -200,7 +200,7 @@ def grad_cam_figure(images, maps, titles, columns):
 
 
 def _mixed(colours, grey):
-    """Colours over grey; both between 0 and 1."""
+    """Colour over grey; both between 0 and 1."""
     grey = BLACK + (1 - BLACK) * grey
     return HEAT_SHARE * colours + (1 - HEAT_SHARE) * grey
 
@@ -240,7 +240,7 @@ def _label(figure, panels, x, y):
 
 
 def _title(name):
-    """The end of a name that is too long for a panel."""
+    """Return the end of a name that is too long for a panel."""
     if len(name) > TITLE_LENGTH:
         return "..." + name[3 - TITLE_LENGTH :]
     return name

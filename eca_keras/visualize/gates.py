@@ -42,7 +42,7 @@ class NoChannelWeights(ValueError):
 
 
 def channel_weights(model, images, batch_size=32):
-    """Measures the channel weights of each attention layer.
+    """Measure the channel weights of each attention layer.
 
     Every layer of `eca_keras.layers` with a gate per channel counts, in
     models inside the model too; of `CBAM` and `ECASpatial` it is the channel
@@ -88,7 +88,7 @@ def channel_weights(model, images, batch_size=32):
 
 
 def _gated(model):
-    """Returns `(gate, name, class name)` of each layer with a gate."""
+    """Return `(gate, name, class name)` of each layer with a gate."""
     found = {}
     for path, layer in taps.walk(model):
         gate = (
@@ -145,7 +145,7 @@ class _Recorder:
         self.about[free] = about
 
     def hear(self, model):
-        """Returns a function that calls the model and returns the gates."""
+        """Return a function that calls the model and returns the gates."""
 
         def call(inputs):
             self.heard = {}
@@ -167,7 +167,7 @@ class _Recorder:
 
 
 def class_means(gates, labels, classes):
-    """Averages gates over the images of each class.
+    """Average gates over the images of each class.
 
     Args:
         gates: Array of shape `(images, channels)`.
@@ -212,7 +212,7 @@ def class_spread(means):
 
 
 def by_stage(weights):
-    """Groups channel weights by the size of the map they belong to.
+    """Group channel weights by the size of the map they belong to.
 
     Args:
         weights: List of `ChannelWeights`.
@@ -227,7 +227,7 @@ def by_stage(weights):
 
 
 def channel_kernels(model):
-    """Returns the learned kernels along the channels.
+    """Return the learned kernels along the channels.
 
     Args:
         model: Any Keras model that is built.

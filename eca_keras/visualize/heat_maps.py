@@ -21,7 +21,7 @@ TO_SHARES = ("softmax", "sigmoid", "logsoftmax", "logsigmoid")
 
 
 def grad_cam(model, images, class_index=None, layer=None, batch_size=32):
-    """Shows where in an image a classifier sees a class.
+    """Show where in an image a classifier sees a class.
 
     The heat map is `relu(sum_c w_c A_c)`, where `A_c` is channel `c` of the
     map that `layer` gives and `w_c` the mean over its positions of the
@@ -111,7 +111,7 @@ def _class_indices(class_index, count):
 
 
 def _target(model, image, layer):
-    """The operation whose map is looked at."""
+    """Return the operation whose map is looked at."""
     if layer is not None:
         return taps.find(model, layer)
     last, has_kernel = None, False
@@ -129,7 +129,7 @@ def _target(model, image, layer):
 
 
 def _calls(model, image):
-    """Returns `(operation, shape)` of all calls, in order of their ends."""
+    """Return `(operation, shape)` of all calls, in order of their ends."""
     calls = []
 
     def listening(operation):
@@ -175,7 +175,7 @@ def _maps(model, target, images, indices):
 
 
 def _derive(model, target, indices, images):
-    """The map of `target`, and the derivative of the scores by it."""
+    """Return the map of `target`, and the derivative of the scores by it."""
     import tensorflow as tf
 
     call, kept = target.call, []

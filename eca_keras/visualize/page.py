@@ -19,7 +19,7 @@ th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) {
 
 
 def page(title, facts, sections, table):
-    """Writes the page.
+    """Write the page.
 
     Args:
         title: Title of the page.

@@ -62,7 +62,7 @@ class Findings:
 
 
 def measure(model, sample, *, heat_maps, layer, batch_size):
-    """Measures a classifier on a `Sample`.
+    """Measure a classifier on a `Sample`.
 
     Args:
         model: The model.
@@ -104,7 +104,7 @@ def measure(model, sample, *, heat_maps, layer, batch_size):
 
 
 def write(path, findings, sample, *, name, labels):
-    """Writes pictures, tables and a page with all of them.
+    """Write pictures, tables and a page with all of them.
 
     Args:
         path: The folder, which must be new, empty or an earlier result.

@@ -37,7 +37,7 @@ class Sample:
 
 
 def take(trained, data, part, names, count):
-    """Takes up to `count` images of each class.
+    """Take up to `count` images of each class.
 
     Which ones depends on the data and `count` alone.
 

@@ -15,7 +15,7 @@ _ABSENT = object()
 
 
 def walk(model, prefix=""):
-    """Yields `(path, operation)` of all that a model is made of, each once.
+    """Yield `(path, operation)` of all that a model is made of, each once.
 
     Models and layers inside are gone into, after they were yielded
     themselves; what is in them has their names in front: `"backbone/conv1"`.
@@ -48,7 +48,7 @@ def _parts(operation):
 
 
 def find(model, name):
-    """Returns the operation of a name or path.
+    """Return the operation of a name or path.
 
     Raises:
         ValueError: if there is none, or several have the name.
@@ -75,7 +75,7 @@ def find(model, name):
 
 @contextlib.contextmanager
 def replaced(replacements):
-    """Gives objects other attributes for a while.
+    """Give objects other attributes for a while.
 
     Args:
         replacements: List of `(object, attribute, value)`. To listen to a
@@ -99,7 +99,7 @@ def replaced(replacements):
 
 
 def run(function, model, inputs):
-    """Returns `function(inputs)`, a structure of tensors.
+    """Return `function(inputs)`, a structure of tensors.
 
     On a CPU, TensorFlow runs convolutions of channels-first maps only where
     they are compiled. Then what `function` hears from the layers of the
@@ -118,7 +118,7 @@ def run(function, model, inputs):
 
 
 def batches(inputs, size):
-    """Yields slices of `size` samples of an array or a structure of them."""
+    """Yield slices of `size` samples of an array or a structure of them."""
     count = len(keras.tree.flatten(inputs)[0])
     for start in range(0, count, size):
         yield keras.tree.map_structure(
@@ -127,7 +127,7 @@ def batches(inputs, size):
 
 
 def check_images(images, batch_size):
-    """Raises ValueError unless there is an image, and room for one."""
+    """Raise ValueError unless there is an image, and room for one."""
     arrays = keras.tree.flatten(images)
     if not arrays or not all(getattr(array, "shape", ()) for array in arrays):
         raise ValueError(

@@ -47,7 +47,7 @@ class _FirstDense(typing.NamedTuple):
 
 
 def load_into_detector(model, path):
-    """Loads a checkpoint of torchvision's Mask R-CNN.
+    """Load a checkpoint of torchvision's Mask R-CNN.
 
     The state of a `maskrcnn_resnet50_fpn` as torchvision saves it since 0.15;
     before, some layers had other names. The classes have to be as many as

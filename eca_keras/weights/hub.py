@@ -42,7 +42,7 @@ class Images:
     interpolation: str = "bicubic"
 
     def preprocessing(self, test=False):
-        """Returns the `Preprocessing`, which names no classes."""
+        """Return the `Preprocessing`, which names no classes."""
         size, crop = self.size, self.crop
         if test:
             size, crop = self.test_size, self.test_crop
@@ -79,7 +79,7 @@ HOSTED = {
 
 
 def find_tag(builder, weights):
-    """Returns the tag that `weights` stands for, `None` if it is none.
+    """Return the tag that `weights` stands for, `None` if it is none.
 
     Args:
         builder: Name of the builder.
@@ -92,12 +92,12 @@ def find_tag(builder, weights):
 
 
 def repository(builder, tag):
-    """Returns the name of a repository on the hub."""
+    """Return the name of a repository on the hub."""
     return f"timm/{TIMM_NAMES[builder]}.{tag}"
 
 
 def preprocessing(builder, weights="imagenet", *, test=False):
-    """Returns how images are made for the public weights of a network.
+    """Return how images are made for the public weights of a network.
 
     Args:
         builder: Name of the builder, such as `"ECAResNet50T"`.
@@ -146,7 +146,7 @@ def _known_tag(builder, weights):
 
 
 def download(builder, weights="imagenet"):
-    """Returns the path of public weights, downloaded or in the hub's cache.
+    """Return the path of public weights, downloaded or in the hub's cache.
 
     Args:
         builder: Name of the builder.
@@ -183,7 +183,7 @@ def download(builder, weights="imagenet"):
 
 
 def _reason(error):
-    """Says in a few words why the hub's client failed."""
+    """Say in a few words why the hub's client failed."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:

@@ -1,6 +1,6 @@
 """Keras models from PyTorch checkpoints."""
 
-from eca_keras import applications
+from eca_keras.applications.registry import find_builder
 from eca_keras.weights import naming
 from eca_keras.weights import recognition
 from eca_keras.weights.reading import open_checkpoint
@@ -11,7 +11,7 @@ _HEADS = ("fc.", "classifier.")
 
 
 def load_checkpoint(path, **builder_arguments):
-    """Builds the network of a PyTorch checkpoint and loads its weights.
+    """Build the network of a PyTorch checkpoint and loads its weights.
 
     The architecture, the kernel sizes and the number of classes are read off
     the file: the `.pth.tar` of the authors of ECA-Net (ResNet-18 to -152,
@@ -53,7 +53,7 @@ def load_checkpoint(path, **builder_arguments):
                 f"it looks like a plain {network.builder.removeprefix('ECA')}: "
                 "it has no ECA modules. Pass attention=None to load it so."
             )
-        builder = getattr(applications, network.builder)
+        builder = find_builder(network.builder)
         arguments = {**network.arguments, **builder_arguments}
         if arguments["attention"] is None:
             arguments.pop("kernel_size", None)  # _assign says it better
@@ -63,7 +63,7 @@ def load_checkpoint(path, **builder_arguments):
 
 
 def load_into(model, path):
-    """Loads the weights of a PyTorch checkpoint into a model.
+    """Load the weights of a PyTorch checkpoint into a model.
 
     This is what a builder does with `weights=path`.
 
@@ -80,7 +80,7 @@ def load_into(model, path):
 
 
 def inspect_checkpoint(path):
-    """Returns the `Network` that a PyTorch checkpoint holds.
+    """Return the `Network` that a PyTorch checkpoint holds.
 
     Args:
         path: As in `load_checkpoint`.
@@ -108,7 +108,7 @@ def _shapes(state):
 
 
 def _assign(model, state, network):
-    """Checks that file and model agree, then copies tensor by tensor."""
+    """Check that file and model agree, then copies tensor by tensor."""
     variables = naming.torch_variables(model, network.attention_module)
     _check_arguments(model, variables, network)
     if network.classes is not None and not _has_head(variables):
@@ -117,7 +117,7 @@ def _assign(model, state, network):
 
 
 def assign(state, variables):
-    """Copies the tensors of a file, if they are exactly those of a model.
+    """Copy the tensors of a file, if they are exactly those of a model.
 
     Args:
         state: What `open_checkpoint` yields.

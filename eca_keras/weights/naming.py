@@ -70,7 +70,7 @@ class Variable(typing.NamedTuple):
         return tuple(self.variable.shape[axis] for axis in self.axes)
 
     def assign(self, values):
-        """Assigns an array in PyTorch's layout."""
+        """Assign an array in PyTorch's layout."""
         order = sorted(range(len(self.axes)), key=self.axes.__getitem__)
         self.variable.assign(values.transpose(order))
 
@@ -81,7 +81,7 @@ def leaf(variable):
 
 
 def in_torch_order(variable, layer):
-    """Returns the `Variable` of a layer's variable."""
+    """Return the `Variable` of a layer's variable."""
     rank = len(variable.shape)
     axes = _TO_TORCH.get(rank, tuple(range(rank)))
     if isinstance(layer, layers.DepthwiseConv2D):
@@ -90,7 +90,7 @@ def in_torch_order(variable, layer):
 
 
 def torch_variables(model, attention_module="eca"):
-    """Maps PyTorch's names to the variables of a model.
+    """Map PyTorch's names to the variables of a model.
 
     Args:
         model: A model made by one of the builders.

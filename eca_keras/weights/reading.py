@@ -31,7 +31,7 @@ _COUNTERS = ("num_batches_tracked", "total_ops", "total_params")
 
 @contextlib.contextmanager
 def open_checkpoint(path):
-    """Opens the checkpoint at `path`.
+    """Open the checkpoint at `path`.
 
     Yields:
         Dictionary from PyTorch's names, without wrappers' prefixes, to
@@ -71,7 +71,7 @@ def _read(file, stack):
 
 
 def state_dict(loaded, tensor_type=Tensor):
-    """Returns the tensors of a state dict, wherever it is in what was saved.
+    """Return the tensors of a state dict, wherever it is in what was saved.
 
     Args:
         loaded: The object that was saved.

@@ -70,7 +70,7 @@ class Network:
 
 
 def recognise(shapes):
-    """Returns the `Network` of a state dict.
+    """Return the `Network` of a state dict.
 
     Args:
         shapes: Dictionary from PyTorch's names to shapes.
@@ -95,7 +95,7 @@ def recognise(shapes):
 
 
 def _size(shapes, name, axis=0):
-    """Returns the size of an axis of a tensor, 0 where there is none."""
+    """Return the size of an axis of a tensor, 0 where there is none."""
     shape = shapes.get(name, ())
     return shape[axis] if axis < len(shape) else 0
 
@@ -215,7 +215,7 @@ def _mobilenet(shapes):
 
 
 def _width_options(widths):
-    """Returns the arguments of `ECAMobileNetV2` that give these widths."""
+    """Return the arguments of `ECAMobileNetV2` that give these widths."""
     # Several may: the one with fewest decimals is what people write.
     for alpha in sorted(
         (step / 1000 for step in range(1, 4001)), key=lambda a: len(str(a))
@@ -230,7 +230,7 @@ def _width_options(widths):
 
 
 def _attention(tensors, stages, known):
-    """Returns the kind of attention and its kernel sizes per stage.
+    """Return the kind of attention and its kernel sizes per stage.
 
     Args:
         tensors: `(stage, name, shape)` of each tensor of attention.

@@ -15,7 +15,7 @@ _REOPEN_AFTER = 32 * 2**20
 
 
 def is_safetensors(head):
-    """Whether a file that begins with `head` may be of this format.
+    """Tell whether a file that begins with `head` may be of this format.
 
     It begins with the size of a JSON header, eight bytes, and the header.
     """
@@ -23,7 +23,7 @@ def is_safetensors(head):
 
 
 def read(file, stack):
-    """Returns the tensors in a safetensors file.
+    """Return the tensors in a safetensors file.
 
     Args:
         file: The file, open.

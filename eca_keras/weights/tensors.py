@@ -25,7 +25,7 @@ class Tensor:
 
 
 def listed(names, limit=10):
-    """Joins at most `limit` names and says how many were left out.
+    """Join at most `limit` names and says how many were left out.
 
     The names come from a file, so they may have any length and any character.
     """
@@ -36,6 +36,6 @@ def listed(names, limit=10):
 
 
 def shown(name, limit=80):
-    """Returns a name of a file for a message: printable and not too long."""
+    """Return a name of a file for a message: printable and not too long."""
     name = name if name.isprintable() else repr(name)
     return name if len(name) <= limit else f"{name[:limit]}..."

@@ -19,17 +19,17 @@ _LEGACY_VERSION = 1001
 
 
 def is_zip(head):
-    """Whether a file that begins with `head` is a zip archive."""
+    """Tell whether a file that begins with `head` is a zip archive."""
     return head.startswith(b"PK\x03\x04")
 
 
 def is_legacy(head):
-    """Whether a file that begins with `head` has the older container."""
+    """Tell whether a file that begins with `head` has the older container."""
     return head.startswith(b"\x80") and _MAGIC in head
 
 
 def read_zip(file, stack):
-    """Returns the object in a zip archive of `torch.save`.
+    """Return the object in a zip archive of `torch.save`.
 
     Args:
         file: The file, open for as long as the tensors are read.
@@ -92,7 +92,7 @@ def read_zip(file, stack):
 
 
 def read_legacy(file):
-    """Returns the object in a file of the older container.
+    """Return the object in a file of the older container.
 
     Args, returns and raises as `read_zip`.
     """

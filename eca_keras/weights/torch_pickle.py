@@ -46,7 +46,7 @@ class Storage(typing.NamedTuple):
 
 
 def load(file, read_storage=None, storages=None):
-    """Returns the object of the pickle at the position of `file`.
+    """Return the object of the pickle at the position of `file`.
 
     Args:
         file: Seekable binary file, left at the end of the pickle.
@@ -76,7 +76,7 @@ def load(file, read_storage=None, storages=None):
 
 
 def _check_memo(file):
-    """Refuses numbers that would make the unpickler allocate without end."""
+    """Refuse numbers that would make the unpickler allocate without end."""
     for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
         if opcode.name.endswith("PUT") and argument > count:
             raise CheckpointError("its pickle is not one of torch.save.")

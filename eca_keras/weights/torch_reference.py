@@ -28,7 +28,7 @@ BN_EPSILON = 1e-5  # PyTorch's default
 
 
 def answers(path, network, images):
-    """Returns the output of the network in a checkpoint.
+    """Return the output of the network in a checkpoint.
 
     Args:
         path: The checkpoint.
@@ -88,7 +88,7 @@ def _require(module):
 
 
 def _state(path):
-    """Returns the state dict as PyTorch itself reads it."""
+    """Return the state dict as PyTorch itself reads it."""
     import torch
 
     try:
@@ -135,7 +135,7 @@ class _Forward:
         self.used = set()
 
     def network(self, x):
-        """Returns logits, or the last feature map without a classifier."""
+        """Return logits, or the last feature map without a classifier."""
         if "conv1.weight" in self.state:
             x, head = self.resnet(x), "fc"
         else:
@@ -219,7 +219,7 @@ class _Forward:
         return functional.batch_norm(x, *moments, eps=BN_EPSILON)
 
     def attention(self, name, x):
-        """The gate of ECA, or of ECA-NS with a kernel for each channel."""
+        """Apply ECA, or ECA-NS with a kernel for each channel."""
         from torch.nn import functional
 
         if not self.has(name):

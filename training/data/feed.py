@@ -22,17 +22,17 @@ def check_bad_image(on_bad_image):
 
 
 def training_feed(
-    strategy, split, *, batches, on_bad_image="fail", **arguments
+    strategy, split, on_bad_image="fail", *, batches, **arguments
 ):
     """Make the `Feed` of training.
 
     Args:
         strategy: `tf.distribute.Strategy`; the default one for one device.
         split: `Split` of training images.
-        batches: What makes the dataset of them: `training_batches` of
-            classification or detection.
         on_bad_image: `"fail"`, or `"skip"` to take the next image instead of
             one that cannot be read.
+        batches: What makes the dataset of them: `training_batches` of
+            classification or detection.
         **arguments: Those of `batches`, without `first_step` and `context`.
     """
 
@@ -53,7 +53,7 @@ def training_feed(
 
 
 def evaluation_feed(
-    strategy, split, *, batches, on_bad_image="fail", **arguments
+    strategy, split, on_bad_image="fail", *, batches, **arguments
 ):
     """Make the `Feed` of an evaluation.
 

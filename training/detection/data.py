@@ -7,24 +7,11 @@ from eca_keras.errors import require
 from eca_keras.training.data.feed import check_bad_image
 from eca_keras.training.data.source import hold_out
 from eca_keras.training.detection import shapes
-from eca_keras.training.detection.batches import evaluation_feed
-from eca_keras.training.detection.batches import training_feed
 from eca_keras.training.detection.coco import folder as coco
 from eca_keras.training.detection.coco import tfds as coco_tfds
 from eca_keras.training.detection.coco.rules import check_bad_annotation
 from eca_keras.training.detection.coco.rules import nothing_left
 from eca_keras.training.detection.source import DetectionSource
-from eca_keras.training.detection.source import DetectionSplit
-from eca_keras.training.detection.transforms import resize_to_fit
-
-__all__ = [
-    "DetectionSource",
-    "DetectionSplit",
-    "evaluation_feed",
-    "load_detection_source",
-    "resize_to_fit",
-    "training_feed",
-]
 
 _LOADERS = {
     "shapes": shapes.load,

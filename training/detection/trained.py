@@ -8,6 +8,8 @@ import json
 import numpy as np
 
 from eca_keras.applications.detection.detector import Detector
+from eca_keras.applications.registry import DETECTORS
+from eca_keras.applications.registry import find_detector
 from eca_keras.errors import InputError
 from eca_keras.images.decode import read_for_user
 from eca_keras.training.detection.batches import evaluation_feed
@@ -48,6 +50,8 @@ class TrainedDetector(Trained):
 
     @classmethod
     def _load_model(cls, path, settings):
+        for name in DETECTORS:
+            find_detector(name)  # Keras finds a class once it is imported
         model = read_network(path)
         if not isinstance(model, Detector):
             raise InputError(
