@@ -15,7 +15,7 @@ from eca_keras.training.data.draws import uniform
 
 GEOMETRIES = ("none", "flip", "shift", "shift-flip", "crop-flip")
 
-# Random resized crop of Inception and torchvision: share of the area, and
+# Random resized crop of Inception and torchvision: fraction of the area, and
 # width by height.
 CROP_AREA = (0.08, 1.0)
 CROP_RATIO = (3 / 4, 4 / 3)
@@ -54,7 +54,7 @@ class Augmentation:
             to an eighth of the side; both; a random part of the image, as
             torchvision's RandomResizedCrop, mirrored or not.
         randaugment: Strength of Keras's RandAugment, from 0 (off) to 1. It
-            turns an image by up to this part of a full circle, for one.
+            turns an image by up to this fraction of a full circle, for one.
         mixup: Parameter of MixUp's Beta distribution, from 0 (off) to 1.
         cutmix: The same for CutMix; with both, each batch gets one of them.
         antialias: Whether crops are made smaller as Pillow does it, which
@@ -82,7 +82,7 @@ class Augmentation:
 
     @property
     def mixes(self):
-        """Whether labels come as shares of classes, see `batch`."""
+        """Whether labels come as probabilities of classes, see `batch`."""
         return bool(self.mixup or self.cutmix)
 
     @property
