@@ -262,7 +262,7 @@ def test_settings_reach_the_detector(data, tmp_path):
     model = job.task.model
     assert (model.filters, model.units, model.proposals) == (8, 8, 10)
     assert model.anchor_sizes == (16, 32, 64, 128, 256)
-    assert not model.fixed_statistics
+    assert not model.frozen_batchnorm
     kernels = [
         layer.resolved_kernel_size
         for layer in model.backbone.layers

@@ -225,7 +225,7 @@ def build_detector(config, backbone, num_classes):
         "num_classes": num_classes,
         "frozen_stages": config.frozen_stages,
         "input_shape": config.input_shape,
-        "fixed_statistics": config.fixed_statistics,
+        "frozen_batchnorm": config.fixed_statistics,
         "filters": config.filters,
         "anchor_sizes": [config.anchor_size * 2**i for i in range(LEVELS)],
     }
