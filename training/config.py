@@ -12,7 +12,6 @@ import importlib
 import typing
 
 from eca_keras.export.formats import FORMATS
-
 from eca_keras.utils import checks
 from eca_keras.utils.checks import refusal
 

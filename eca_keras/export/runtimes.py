@@ -15,12 +15,12 @@ from eca_keras.export.backend import tf
 from eca_keras.export.endpoints import INPUT_NAME
 from eca_keras.export.endpoints import OUTPUT_NAME
 from eca_keras.export.onnx import export_onnx
-from eca_keras.export.quiet import quiet
 from eca_keras.export.tflite.convert import export_tflite
 from eca_keras.profiling import timing as benchmarking
 from eca_keras.utils import checks as value_checks
 from eca_keras.utils.figures import new_figure
 from eca_keras.utils.figures import save_figure
+from eca_keras.utils.quiet import quiet
 
 
 @dataclasses.dataclass(frozen=True)

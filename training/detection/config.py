@@ -7,7 +7,6 @@ import typing
 
 from eca_keras.applications.registry import BUILDERS
 from eca_keras.applications.registry import DETECTORS
-
 from eca_keras.training.config import COUNT
 from eca_keras.training.config import POSITIVE
 from eca_keras.training.config import RunConfig

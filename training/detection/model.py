@@ -4,17 +4,16 @@ import pathlib
 
 import keras
 import numpy as np
-from eca_keras.applications.building import build_network
-from eca_keras.applications.building import parse_kernel_size
-from eca_keras.applications.registry import DETECTORS
-from eca_keras.applications.registry import find_detector
 
+from eca_keras.applications.building import build_network
 from eca_keras.applications.detection import published
 from eca_keras.applications.detection.heads import KERNEL_INITIALIZER
 from eca_keras.applications.features import stage_outputs
 from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.applications.preprocessing import IMAGENET_MEAN
 from eca_keras.applications.preprocessing import IMAGENET_STD
+from eca_keras.applications.registry import DETECTORS
+from eca_keras.applications.registry import find_detector
 from eca_keras.errors import InputError
 from eca_keras.training.classification.model import precision_policy
 from eca_keras.training.trained import read_network
@@ -71,7 +70,7 @@ def make_backbone(config):
         InputError, OSError, ImportError: if it cannot be built, or there are
             no such weights for it.
     """
-    kernel_size = parse_kernel_size(config.kernel_size)
+    kernel_size = config.kernel_size
     if isinstance(kernel_size, str) and kernel_size == "paper":
         kernel_size = _published(config)
     alpha = config.backbone_alpha
