@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from eca_keras.errors import InputError
-from eca_keras.images.decode import shown_size
+from eca_keras.images.resize import shown_size
 from eca_keras.training.data.source import FETCHED
 from eca_keras.visualize.figures import MAX_CLASSES
 

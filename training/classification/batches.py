@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from eca_keras.errors import InputError
-from eca_keras.images.decode import shown_size
+from eca_keras.images.resize import shown_size
 
 # Rounds of the cipher that permutes the indices. TensorFlow's own default of
 # 4 leaves images of neighbouring indices, so of one class, together.
