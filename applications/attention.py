@@ -3,35 +3,32 @@
 import dataclasses
 import functools
 
-import keras
-
-from eca_keras import layers
 from eca_keras.utils import checks
 
-# The names a builder's `attention` takes, besides None and a callable; a
-# layer's name ends in the name of its attention.
+# The names a builder's `attention` takes, besides None and a callable, and
+# the classes in `eca_keras.layers` that they mean; a layer's name ends in the
+# name of its attention.
 ATTENTION = {
-    "cbam": layers.CBAM,
-    "eca": layers.ECA,
-    "eca_circular": functools.partial(layers.ECA, padding="circular"),
-    "eca_ns": layers.ECANS,
-    "eca_spatial": layers.ECASpatial,
-    "gc": layers.GlobalContext,
-    "se": layers.SqueezeExcite,
-    "se_gc": layers.SEGroupConv,
-    "se_var1": layers.SEVar1,
-    "se_var2": layers.SEVar2,
-    "se_var3": layers.SEVar3,
+    "cbam": "CBAM",
+    "eca": "ECA",
+    "eca_circular": "ECA",
+    "eca_ns": "ECANS",
+    "eca_spatial": "ECASpatial",
+    "gc": "GlobalContext",
+    "se": "SqueezeExcite",
+    "se_gc": "SEGroupConv",
+    "se_var1": "SEVar1",
+    "se_var2": "SEVar2",
+    "se_var3": "SEVar3",
 }
+_ARGUMENTS = {"eca_circular": {"padding": "circular"}}
 
 # Those with a kernel along the channels: they take `kernel_size`.
 WITH_KERNEL = ("eca", "eca_circular", "eca_ns", "eca_spatial")
 
 # A layer's class name means the same: "SqueezeExcite" is "se".
 CLASS_NAMES = {
-    make.__name__: name
-    for name, make in ATTENTION.items()
-    if isinstance(make, type)
+    kind: name for name, kind in ATTENTION.items() if name not in _ARGUMENTS
 }
 
 
@@ -60,6 +57,8 @@ class Attention:
             prefix: What the layer's name begins with, such as
                 `"conv2_block1_"`.
         """
+        import keras
+
         if self.make is None:
             return x
         name = prefix + self.suffix
@@ -92,11 +91,13 @@ def resolve(attention, kernel_size, *, released, stages, model):
         ValueError: if an argument is out of its range, or `kernel_size` is
             given for attention that has no kernel.
     """
+    import keras
+
     if attention is None:
         resolved = Attention(None, "")
     elif isinstance(attention, str) and _canonical(attention) in ATTENTION:
         name = _canonical(attention)
-        resolved = Attention(ATTENTION[name], name)
+        resolved = Attention(_maker(name), name)
     elif isinstance(attention, (type, keras.layers.Layer)):
         raise ValueError(
             "`attention` must be a callable that makes a new layer for each "
@@ -125,6 +126,13 @@ def resolve(attention, kernel_size, *, released, stages, model):
 
 def _canonical(name):
     return CLASS_NAMES.get(name, name)
+
+
+def _maker(name):
+    from eca_keras import layers
+
+    kind = getattr(layers, ATTENTION[name])
+    return functools.partial(kind, **_ARGUMENTS.get(name, {}))
 
 
 def _kernel_sizes(kernel_size, released, stages, model):

@@ -277,6 +277,7 @@ def _builder(model):
         )
 
     build.__name__ = build.__qualname__ = model
+    build.row = row
     build.__doc__ = builder_doc(
         f"{model.removeprefix('ECA')} with channel attention on every block",
         row.paper,

@@ -4,53 +4,36 @@ Reference: [ECA-Net: Efficient Channel Attention for Deep Convolutional
 Neural Networks](https://arxiv.org/abs/1910.03151) (CVPR 2020).
 """
 
-import importlib
+from typing import TYPE_CHECKING
 
-from eca_keras.layers import ECA
-from eca_keras.layers import adaptive_kernel_size
-from eca_keras.version import __version__
+from eca_keras.registration import register
+from eca_keras.utils.lazy import attach
+from eca_keras.version import __version__ as __version__
 
-# Loaded when first used, so that `import eca_keras` costs what `import keras`
-# costs. A name maps to the module that defines it; a module maps to itself.
-_LAZY = {
-    "applications": "eca_keras.applications",
-    "weights": "eca_keras.weights",
-    "load_checkpoint": "eca_keras.weights",
-    "export_onnx": "eca_keras.export",
-    "export_saved_model": "eca_keras.export",
-    "export_tflite": "eca_keras.export",
-    "insert_attention": "eca_keras.surgery",
-    "profile": "eca_keras.profiling",
-    "benchmark": "eca_keras.profiling.timing",
-    "visualize": "eca_keras.visualize",
-}
+if TYPE_CHECKING:
+    from eca_keras import applications as applications
+    from eca_keras import layers as layers
+    from eca_keras import visualize as visualize
+    from eca_keras import weights as weights
+    from eca_keras.export import export_onnx as export_onnx
+    from eca_keras.export import export_saved_model as export_saved_model
+    from eca_keras.export import export_tflite as export_tflite
+    from eca_keras.layers import ECA as ECA
+    from eca_keras.layers import adaptive_kernel_size as adaptive_kernel_size
+    from eca_keras.profiling import benchmark as benchmark
+    from eca_keras.profiling import profile as profile
+    from eca_keras.surgery import insert_attention as insert_attention
+    from eca_keras.weights import load_checkpoint as load_checkpoint
+else:
+    __getattr__, __dir__, __all__ = attach(
+        __name__,
+        export=("export_onnx", "export_saved_model", "export_tflite"),
+        layers=("ECA", "adaptive_kernel_size"),
+        package_=("applications", "layers", "visualize", "weights"),
+        profiling=("benchmark", "profile"),
+        surgery=("insert_attention",),
+        version=("__version__",),
+        weights=("load_checkpoint",),
+    )
 
-__all__ = [
-    "ECA",
-    "__version__",
-    "adaptive_kernel_size",
-    "applications",
-    "benchmark",
-    "export_onnx",
-    "export_saved_model",
-    "export_tflite",
-    "insert_attention",
-    "layers",
-    "load_checkpoint",
-    "profile",
-    "visualize",
-    "weights",
-]
-
-
-def __getattr__(name):
-    if name not in _LAZY:
-        raise AttributeError(f"module 'eca_keras' has no attribute {name!r}")
-    module = importlib.import_module(_LAZY[name])
-    if _LAZY[name] == f"eca_keras.{name}":
-        return module
-    return getattr(module, name)
-
-
-def __dir__():
-    return sorted(__all__)
+register()

@@ -38,7 +38,7 @@ ARGUMENTS = {
     "input_shape": SHAPE,
     "seed": SEED,
     "flip": True,
-    "places": 3,
+    "max_objects": 3,
     "masks": True,
 }
 
@@ -262,8 +262,8 @@ def test_the_largest_objects_are_kept(source):
     np.testing.assert_array_equal(boxes[:, 2], labels)
     assert objects.padded(0, 8)[1].tolist() == [3, 9, 1, 9, 5, 2, -1, -1]
     split = dataclasses.replace(source.train, objects=objects)
-    assert split.notes_on_places(6) == ()
-    assert split.notes_on_places(4) == (
+    assert split.notes_on_crowded_images(6) == ()
+    assert split.notes_on_crowded_images(4) == (
         "1 training image with more than 4 objects: the largest are learned, "
         "2 in all are not",
     )
@@ -353,8 +353,10 @@ def test_images_that_cannot_be_read_in_evaluation(damaged):
 def test_what_the_feeds_refuse(source):
     with pytest.raises(InputError, match="`batch_size` must not exceed the n"):
         feed(source.train, "fail", batch_size=5)
-    with pytest.raises(InputError, match="`places` must be at least 1. Rec"):
-        feed(source.train, "fail", places=0)
+    with pytest.raises(
+        InputError, match="`max_objects` must be at least 1. Rec"
+    ):
+        feed(source.train, "fail", max_objects=0)
     with pytest.raises(InputError, match="`on_bad_image` must be one of fail"):
         feed(source.train, "ignore")
     boxes = data.load_detection_source("shapes:4").train

@@ -235,7 +235,7 @@ def test_data_that_is_not_there(root, tmp_path):
         load_detection_source(f"coco:/no/such,{file}")
     with pytest.raises(InputError, match="none.json cannot be opened: No such"):
         load_detection_source(f"coco:{root / 'val2017'},none.json")
-    write_part(root, part="train2014")
+    write_part(root, split="train2014")
     with pytest.raises(InputError, match="Found: instances_train2014.json, in"):
         load(root)
     for data in ("coco", "voc:x", "", "shapes:0", "shapes:x"):

@@ -1,8 +1,25 @@
 """Object detectors on networks with channel attention: needs TensorFlow."""
 
-from eca_keras.applications.detection.faster_rcnn import FasterRCNN
-from eca_keras.applications.detection.mask_rcnn import MaskRCNN
-from eca_keras.applications.detection.masks import paste_masks
-from eca_keras.applications.detection.retinanet import RetinaNet
+from typing import TYPE_CHECKING
 
-__all__ = ["FasterRCNN", "MaskRCNN", "RetinaNet", "paste_masks"]
+from eca_keras.utils.lazy import attach
+
+if TYPE_CHECKING:
+    from eca_keras.applications.detection.faster_rcnn import (
+        FasterRCNN as FasterRCNN,
+    )
+    from eca_keras.applications.detection.mask_rcnn import MaskRCNN as MaskRCNN
+    from eca_keras.applications.detection.masks import (
+        paste_masks as paste_masks,
+    )
+    from eca_keras.applications.detection.retinanet import (
+        RetinaNet as RetinaNet,
+    )
+else:
+    __getattr__, __dir__, __all__ = attach(
+        __name__,
+        faster_rcnn=("FasterRCNN",),
+        mask_rcnn=("MaskRCNN",),
+        masks=("paste_masks",),
+        retinanet=("RetinaNet",),
+    )

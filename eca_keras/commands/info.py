@@ -99,10 +99,8 @@ _ROW = "{:22}{:>5}{:>8}{:>13}{:>10}{:>11}{:>11}{:>11}{:>9}  {}"
 
 def kernels(model):
     """Describes the channel kernels of a model as `size x blocks` in order."""
-    sizes = [
-        layer.resolved_kernel_size
-        for layer in model.layers
-        if hasattr(layer, "resolved_kernel_size")
-    ]
-    runs = [(size, len(list(run))) for size, run in itertools.groupby(sizes)]
+    from eca_keras.utils.keras_graph import kernel_sizes
+
+    groups = itertools.groupby(kernel_sizes(model))
+    runs = [(size, len(list(run))) for size, run in groups]
     return " ".join(f"{size}x{count}" for size, count in runs) or "-"

@@ -7,6 +7,10 @@ import keras
 from eca_keras.layers.feature_map import FeatureMapLayer
 from eca_keras.profiling import layer_costs
 from eca_keras.utils import checks
+from eca_keras.utils.keras_graph import check_compatible
+from eca_keras.utils.keras_graph import flatten_layers
+from eca_keras.utils.keras_graph import functional
+from eca_keras.utils.keras_graph import run_through
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +143,7 @@ def profile(model, input_shape=None):
         trainable_parameters=_parameters(model.trainable_weights),
         attention_parameters=_parameters(
             weight
-            for layer in model._flatten_layers()
+            for layer in flatten_layers(model)
             if is_attention(layer)
             for weight in layer.weights
         ),
@@ -165,10 +169,9 @@ def _parameters(weights):
 
 def _graph(model):
     """Returns the `keras.Function` that a model runs."""
-    sequential = isinstance(model, keras.Sequential)
     # None before the first build, and with a layer that infers no shapes.
-    graph = model._functional if sequential else model
-    if not isinstance(graph, keras.Function):
+    graph = functional(model)
+    if graph is None:
         raise ValueError(
             "`model` must be a functional or Sequential keras.Model that is "
             "built, because others do not show which layers they call. "
@@ -214,8 +217,8 @@ class _Ledger:
         ]
         # Keras's own loop over the nodes. Calling the operations instead of
         # asking for their output would add nodes to the caller's layers.
-        return graph._run_through_graph(
-            tensors, operation_fn=lambda op: self._recorder(op, prefix)
+        return run_through(
+            graph, tensors, lambda operation: self._recorder(operation, prefix)
         )
 
     def _recorder(self, operation, prefix):
@@ -229,7 +232,7 @@ class _Ledger:
                 )
             if isinstance(operation, keras.layers.Layer):
                 # A new `input_shape` may not suit, say, Flatten and Dense.
-                operation._assert_input_compatibility(first)
+                check_compatible(operation, first)
             outputs = operation.compute_output_spec(*args, **kwargs)
             self._write(operation, prefix, first, outputs)
             return outputs

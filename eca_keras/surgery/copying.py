@@ -1,14 +1,18 @@
 """A copy of a functional model, with attention in it."""
 
-import contextlib
 import inspect
 import itertools
 
 import keras
 
 from eca_keras.utils.keras_graph import ModelGraph
+from eca_keras.utils.keras_graph import custom_classes
 from eca_keras.utils.keras_graph import data_format
+from eca_keras.utils.keras_graph import flatten_layers
 from eca_keras.utils.keras_graph import functional
+from eca_keras.utils.keras_graph import policy_scope
+from eca_keras.utils.keras_graph import producer
+from eca_keras.utils.keras_graph import producing_call
 
 
 class ModelCopy:
@@ -34,15 +38,10 @@ class ModelCopy:
         self.copies = {}  # id of a layer to its copy
         self.added = {}  # what is followed to an attention layer
         self.data_format = data_format(model)
-        self.classes = {
-            type(layer).__name__: type(layer)
-            for layer in model._flatten_layers()
-            if not type(layer).__module__.startswith("keras.")
-        }
 
     def make(self, name):
         # A custom layer need not be registered: its class is at hand.
-        with keras.saving.custom_object_scope(self.classes):
+        with keras.saving.custom_object_scope(custom_classes(self.model)):
             copy = self._copy_model(self.model, name or self.model.name)
         self._restore(self.model, copy)
         for layer in self.added.values():
@@ -95,18 +94,20 @@ class ModelCopy:
         return {**values, **attended} if attended else values
 
     def _attend(self, tensor, value, names):
-        source, _, index = tensor._keras_history
+        source = producer(tensor)
         _check_map(tensor, source)
         # A shared layer is followed by one attention layer; what has no
         # weights is shared for convenience, and by maps of any depth.
         weights = getattr(source, "weights", None)
+        outputs = producing_call(tensor).outputs if weights else [tensor]
+        index = [id(each) for each in outputs].index(id(tensor))
         key = (id(source), index) if weights else id(tensor)
         if key in self.added:
             return self.added[key](value)
         prefix = self._free_prefix(source.name, names)
-        with _defaults(_policy(tensor), self.data_format):
+        with policy_scope(_policy(tensor), self.data_format):
             outputs = self.attention(value, 0, prefix)
-        self.added[key] = outputs._keras_history.operation
+        self.added[key] = producer(outputs)
         names.add(prefix + self.attention.suffix)
         return outputs
 
@@ -124,7 +125,7 @@ class ModelCopy:
             for layer in old.layers:
                 self._restore(layer, self.copies[id(layer)])
             return
-        pairs = zip(old._flatten_layers(), new._flatten_layers(), strict=True)
+        pairs = zip(flatten_layers(old), flatten_layers(new), strict=True)
         for part, copy in pairs:
             copy.trainable = part.trainable
             store = {}
@@ -159,11 +160,9 @@ def _sequential(inputs, outputs, name):
     chain = []
     tensor = outputs
     while tensor is not inputs:
-        operation, index, _ = tensor._keras_history
-        chain.append(operation)
-        [tensor] = operation._inbound_nodes[index].input_tensors
-    first = inputs._keras_history.operation
-    return keras.Sequential([first, *reversed(chain)], name=name)
+        chain.append(producer(tensor))
+        [tensor] = producing_call(tensor).input_tensors
+    return keras.Sequential([producer(inputs), *reversed(chain)], name=name)
 
 
 def _plain_class(cls):
@@ -188,24 +187,10 @@ def _check_map(tensor, source):
 def _policy(tensor):
     """The dtype policy of the layer that a tensor comes from, or came from."""
     while True:
-        operation, index, _ = tensor._keras_history
-        node = operation._inbound_nodes[index]
+        node = producing_call(tensor)
         if node.is_input:
             return keras.DTypePolicy(tensor.dtype)
-        policy = getattr(operation, "dtype_policy", None)
+        policy = getattr(node.operation, "dtype_policy", None)
         if policy is not None and policy.quantization_mode is None:
             return policy
         tensor = node.input_tensors[0]
-
-
-@contextlib.contextmanager
-def _defaults(policy, data_format):
-    """Makes layers with this dtype policy and data format."""
-    before = keras.config.dtype_policy(), keras.config.image_data_format()
-    keras.config.set_dtype_policy(policy)
-    keras.config.set_image_data_format(data_format)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before[0])
-        keras.config.set_image_data_format(before[1])

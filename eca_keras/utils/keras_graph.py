@@ -1,5 +1,9 @@
-"""A functional model as a graph of calls: what comes before what."""
+"""What is inside a model: its layers, and the graph of their calls.
 
+Keras's private names are used in this module and nowhere else.
+"""
+
+import contextlib
 import functools
 import operator
 
@@ -20,6 +24,83 @@ def functional(model):
     return model if isinstance(model, keras.Function) else None
 
 
+def flatten_layers(model):
+    """Return a model and all layers inside it, at any depth, each once."""
+    return list(model._flatten_layers())
+
+
+def children(layer):
+    """Return the layers directly inside a layer."""
+    return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
+def custom_classes(model):
+    """Return the classes of a model's layers that are not Keras's, by name.
+
+    With `keras.saving.custom_object_scope` they need not be registered.
+    """
+    return {
+        type(layer).__name__: type(layer)
+        for layer in flatten_layers(model)
+        if not type(layer).__module__.startswith("keras.")
+    }
+
+
+def kernel_sizes(model):
+    """Return the kernel sizes of the attention in a model, in its order."""
+    sizes = []
+    for layer in model.layers:
+        # CBAM-like layers have a gate inside, which is not another layer.
+        if hasattr(layer, "resolved_kernel_size"):
+            sizes.append(layer.resolved_kernel_size)
+        elif hasattr(layer, "layers"):
+            sizes.extend(kernel_sizes(layer))
+    return sizes
+
+
+def producing_call(tensor):
+    """Return the call, a node of Keras, that a symbolic tensor comes from."""
+    operation, index, _ = tensor._keras_history
+    return operation._inbound_nodes[index]
+
+
+def producer(tensor):
+    """Return the layer or operation that a symbolic tensor comes from."""
+    return tensor._keras_history.operation
+
+
+def run_through(model, inputs, operation_fn):
+    """Run a functional model with other functions for its operations.
+
+    Args:
+        model: A functional model.
+        inputs: List of its inputs.
+        operation_fn: Callable that takes an operation and returns the
+            function to call in its place.
+    """
+    return model._run_through_graph(inputs, operation_fn=operation_fn)
+
+
+def check_compatible(layer, inputs):
+    """Refuse inputs that a layer does not take, with Keras's sentence."""
+    layer._assert_input_compatibility(inputs)
+
+
+@contextlib.contextmanager
+def policy_scope(policy, data_format=None):
+    """Make layers with a dtype policy and data format, Keras's own if None."""
+    before = keras.config.dtype_policy(), keras.config.image_data_format()
+    if policy is not None:
+        keras.config.set_dtype_policy(policy)
+    if data_format is not None:
+        keras.config.set_image_data_format(data_format)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before[0])
+        keras.config.set_image_data_format(before[1])
+
+
 def count_kernels(operation):
     """Number of layers in `operation`, itself included, with a kernel."""
     if not isinstance(operation, keras.Layer):
@@ -31,7 +112,7 @@ def count_kernels(operation):
 
 def data_format(model):
     """Returns the data format of the layers in a model, Keras's if none."""
-    for layer in model._flatten_layers():
+    for layer in flatten_layers(model):
         found = getattr(layer, "data_format", None)
         if found in ("channels_first", "channels_last"):
             return found
@@ -137,3 +218,12 @@ def _filled(tensor):
     batch, *sizes = tensor.shape
     sizes = [NOMINAL_SIZE if size is None else size for size in sizes]
     return keras.KerasTensor((batch, *sizes), tensor.dtype)
+
+
+def leaves(model):
+    """Iterate over the layers of a model and of the models in it."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from leaves(layer)
+        else:
+            yield layer

@@ -18,7 +18,7 @@ from eca_keras.visualize.gates import channel_kernels
 from eca_keras.visualize.gates import channel_weights
 from eca_keras.visualize.gates import class_means
 from eca_keras.visualize.gates import class_spread
-from eca_keras.visualize.grad_cam import grad_cam
+from eca_keras.visualize.heat_maps import grad_cam
 from eca_keras.visualize.page import page
 
 PAGE = "index.html"

@@ -5,6 +5,7 @@ import difflib
 
 import keras
 
+from eca_keras.utils.keras_graph import children
 from eca_keras.utils.keras_graph import data_format
 from eca_keras.utils.keras_graph import functional
 
@@ -42,7 +43,7 @@ def _parts(operation):
             if not isinstance(part, keras.layers.InputLayer)
         ]
     if isinstance(operation, keras.Layer):
-        return operation._flatten_layers(include_self=False, recursive=False)
+        return children(operation)
     return []
 
 

@@ -9,10 +9,11 @@ import tensorflow as tf
 
 from eca_keras.errors import InputError
 from eca_keras.images import decode as images
+from eca_keras.training.data.source import NAMED
 from eca_keras.training.data.source import Source
 from eca_keras.training.data.source import Split
 from eca_keras.training.data.source import hold_out
-from eca_keras.training.data.source import some
+from eca_keras.utils.checks import listed
 
 CHANNELS = 3
 
@@ -122,7 +123,8 @@ def _note(root, others):
     files = f"{len(names)} files" if len(names) > 1 else "1 file"
     return (
         f"{files} in {root} left out, not being named as images "
-        f"({', '.join(images.SUFFIXES)}): {some([*map(printable, names)])}",
+        f"({', '.join(images.SUFFIXES)}): "
+        f"{listed(map(printable, names), NAMED)}",
     )
 
 

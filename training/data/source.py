@@ -229,10 +229,3 @@ def hold_out(labels, fraction):
             f"Received: validation_fraction={fraction}"
         )
     return np.setdiff1d(np.arange(len(labels)), held), held
-
-
-def some(names):
-    """Joins the first names of a list; says how many more there are."""
-    shown = ", ".join(names[:NAMED])
-    more = len(names) - NAMED
-    return f"{shown}, and {more} more" if more > 0 else shown

@@ -51,47 +51,47 @@ class Objects:
         before = np.concatenate([[0], np.cumsum(~self.crowd)])
         return before[self.spans[:, 1]] - before[self.spans[:, 0]]
 
-    def learned(self, image, places):
+    def targets(self, image, max_objects):
         """Rows of the objects of an image to learn from.
 
-        Crowds are left out. Where there are more objects than `places`, those
-        with the largest boxes are taken, in the order of the annotations.
+        Crowds are left out. Where there are more objects than `max_objects`,
+        those with the largest boxes are taken, in the order of the annotations.
         """
         rows = self.rows(image)
         rows = rows[~self.crowd[rows]]
-        if len(rows) <= places:
+        if len(rows) <= max_objects:
             return rows
         sides = self.corners[rows, 2:] - self.corners[rows, :2]
-        largest = np.argsort(-sides.prod(axis=1), kind="stable")[:places]
+        largest = np.argsort(-sides.prod(axis=1), kind="stable")[:max_objects]
         return rows[np.sort(largest)]
 
-    def padded(self, image, places):
+    def padded(self, image, max_objects):
         """Corners and labels of the objects of an image to learn from.
 
         Returns:
-            float32 `(places, 4)` in pixels of the file, and int32
-            `(places,)`, -1 where there is no object.
+            float32 `(max_objects, 4)` in pixels of the file, and int32
+            `(max_objects,)`, -1 where there is no object.
         """
-        rows = self.learned(image, places)
-        boxes = np.zeros((places, 4), "float32")
-        labels = np.full(places, -1, "int32")
+        rows = self.targets(image, max_objects)
+        boxes = np.zeros((max_objects, 4), "float32")
+        labels = np.full(max_objects, -1, "int32")
         boxes[: len(rows)] = self.corners[rows]
         labels[: len(rows)] = self.labels[rows]
         return boxes, labels
 
-    def pictures(self, image, places, size):
+    def mask_images(self, image, max_objects, size):
         """What of their boxes the objects to learn from cover.
 
         Args:
             image: Number of the image.
-            places: As in `padded`.
+            max_objects: As in `padded`.
             size: Height and width of the image in the file.
 
         Returns:
-            uint8 array `(places, MASK_SIDE, MASK_SIDE)`, 0 or 1.
+            uint8 array `(max_objects, MASK_SIDE, MASK_SIDE)`, 0 or 1.
         """
-        masks = np.zeros((places, MASK_SIDE, MASK_SIDE), "uint8")
-        for place, row in enumerate(self.learned(image, places)):
+        masks = np.zeros((max_objects, MASK_SIDE, MASK_SIDE), "uint8")
+        for place, row in enumerate(self.targets(image, max_objects)):
             masks[place] = self.segmentations.picture(
                 row, self.corners[row], size
             )

@@ -3,14 +3,16 @@
 import contextlib
 import json
 import os
+import typing
 
 import numpy as np
 import tensorflow as tf
 
 from eca_keras.errors import HostLost
 from eca_keras.errors import InputError
-from eca_keras.training.config import STRATEGIES
+from eca_keras.training.config import StrategyName
 from eca_keras.training.run.watchdog import Watchdog
+from eca_keras.utils.checks import check_choice
 
 # Element type in which values of a type travel between hosts.
 _WIRE = {"u": np.int64, "i": np.int64, "b": np.int64, "f": np.float64}
@@ -24,11 +26,7 @@ def make_strategy(name):
             `"mirrored"` (all GPUs, or else all logical CPUs), or `"tpu"`;
             `"multi-worker"` is `"auto"` on a single host.
     """
-    if name not in STRATEGIES:
-        raise InputError(
-            f"`strategy` must be one of {', '.join(STRATEGIES)}. "
-            f"Received: strategy={name!r}"
-        )
+    check_choice("strategy", name, typing.get_args(StrategyName))
     if name == "tpu":
         return _tpu_strategy()
     gpus = tf.config.list_logical_devices("GPU")

@@ -13,6 +13,7 @@ from keras import ops
 from eca_keras.utils.keras_graph import count_kernels
 from eca_keras.utils.keras_graph import data_format
 from eca_keras.utils.keras_graph import functional
+from eca_keras.utils.keras_graph import producer
 from eca_keras.visualize import taps
 
 # Activations that turn scores into probabilities, see `_without_top`.
@@ -241,7 +242,7 @@ def _without_top(model):
     graph = functional(model)
     if graph is None or len(graph.outputs) != 1:
         return []
-    last = graph.outputs[0]._keras_history.operation
+    last = producer(graph.outputs[0])
     if functional(last) is not None:
         return _without_top(last)
     activation = getattr(last, "activation", None)
