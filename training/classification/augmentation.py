@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from eca_keras.errors import InputError
 from eca_keras.images import decode as image_files
+from eca_keras.images.resize import resize_quickly
 from eca_keras.training.classification.mixing import mix
 from eca_keras.training.data.draws import KerasSeeds
 from eca_keras.training.data.draws import keras_layer
@@ -149,7 +150,7 @@ class Augmentation:
 
     def _finish(self, crop, size, seed):
         """What comes after a random crop."""
-        image = image_files.resize_quickly(crop, (size, size), self.antialias)
+        image = resize_quickly(crop, (size, size), self.antialias)
         # Turning the only image of a batch around changes nothing.
         axis = tf.where(_crop_draws(seed)[-1] < 0.5, 2, 0)
         image = tf.reverse(image[None], axis[None])[0]
@@ -157,7 +158,7 @@ class Augmentation:
 
     def _placed(self, images, size, seeds):
         if tuple(images.shape[1:3]) != (size, size):
-            images = image_files.resize_quickly(images, (size, size), True)
+            images = resize_quickly(images, (size, size), True)
         flip = _flips(seeds) if self.geometry.endswith("flip") else None
         if not self.geometry.startswith("shift"):
             return images if flip is None else _gathered(images, flip=flip)

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from eca_keras.images.decode import shown_size
+from eca_keras.images.resize import shown_size
 from eca_keras.training.data import feed
 from eca_keras.training.data import sharding
 
