@@ -20,7 +20,7 @@ from eca_keras import cli
 from eca_keras.applications import preprocess_input
 from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.errors import InputError
-from eca_keras.images import decode as images
+from eca_keras.images import resize as images
 from eca_keras.training import load_source
 from eca_keras.training.trained import Trained
 from eca_keras.weights import inspect_checkpoint

@@ -81,7 +81,7 @@ def test_hosts_that_lose_one_another_resume(data, tmp_path):
         code, text = outcome([processes[0]])[0]
         outcome([processes[1]])
         assert code == expected, text[-3000:]
-        sentence = "lost another host" if code == 69 else "stopped by"
+        sentence = "lost another worker" if code == 69 else "stopped by"
         assert sentence in text.splitlines()[-1]
     succeed(arguments(data, output), hosts=2)
     assert_same_end(output, tmp_path / "whole")

@@ -252,7 +252,7 @@ def test_smooth_l1_by_hand():
     np.testing.assert_allclose(loss, [0.0025, 0.25, 1.75], rtol=1e-6)
 
 
-def test_fixed_statistics_survive_training():
+def test_frozen_batchnorm_survives_training():
     layer = FixedBatchNormalization(momentum=0.5)
     model = keras.Sequential([keras.Input((3,)), layer])
     layer.moving_mean.assign([1.0, -2.0, 0.5])

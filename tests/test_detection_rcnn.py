@@ -390,7 +390,7 @@ def test_round_trip_with_everything_else_than_the_defaults(kind, tmp_path):
         kind,
         num_classes=5,
         frozen_stages=2,
-        fixed_statistics=False,
+        frozen_batchnorm=False,
         filters=8,
         units=12,
         score_threshold=0.01,

@@ -26,7 +26,7 @@ CONFIG = (
     "name",
     "num_classes",
     "frozen_stages",
-    "fixed_statistics",
+    "frozen_batchnorm",
     "filters",
     "anchor_sizes",
     "score_threshold",
@@ -154,7 +154,7 @@ def test_frozen_stages_and_statistics():
     assert counts == sorted(counts, reverse=True)
     assert len(set(counts)) == 4
     assert counts[3] == 0
-    free = make(fixed_statistics=False, frozen_stages=0)
+    free = make(frozen_batchnorm=False, frozen_stages=0)
     assert len(free.backbone.trainable_weights) == counts[0]
     kinds = {type(layer) for layer in free.backbone.layers}
     assert FixedBatchNormalization not in kinds
@@ -201,7 +201,7 @@ def test_round_trip_with_everything_else_than_the_defaults(tmp_path):
     model = make(
         num_classes=5,
         frozen_stages=2,
-        fixed_statistics=False,
+        frozen_batchnorm=False,
         head_initializer=keras.initializers.HeNormal(seed=None),
         score_threshold=0.01,
         iou_threshold=0.4,

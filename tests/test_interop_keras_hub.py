@@ -127,7 +127,7 @@ def test_the_config_makes_the_same_network(interop, arguments):
         **arguments,
         "image_shape": (None, 96, 3),
         "frozen_stages": 2,
-        "fixed_statistics": False,
+        "frozen_batchnorm": False,
         "name": "trunk",
     }
     model = interop.ECABackbone(**arguments)
@@ -138,7 +138,7 @@ def test_the_config_makes_the_same_network(interop, arguments):
     assert type(copy) is type(model)
     assert copy.get_config() == model.get_config()
     assert_same([model(images())], [copy(images())])
-    for name in ("image_shape", "frozen_stages", "fixed_statistics", "name"):
+    for name in ("image_shape", "frozen_stages", "frozen_batchnorm", "name"):
         assert getattr(copy, name) == arguments[name]
     assert paths(copy.trainable_weights) == paths(model.trainable_weights)
     assert len(model.trainable_weights) < len(model.weights)
@@ -158,7 +158,7 @@ def test_the_config_makes_the_same_network(interop, arguments):
 def test_statistics_are_fixed_unless_they_should_not_be(interop):
     network = trained_backbone()
     for fixed in (True, False):
-        backbone = interop.ECABackbone(network, fixed_statistics=fixed)
+        backbone = interop.ECABackbone(network, frozen_batchnorm=fixed)
         before = {w.path: np.array(w) for w in backbone.weights}
         backbone(images(), training=True)
         moved = [

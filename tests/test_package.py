@@ -120,8 +120,9 @@ def test_the_registry_says_what_the_tables_say():
         assert builder is getattr(eca_keras.applications, name)
         assert row.default_size == builder.row.default_size
     for name, row in registry.DETECTORS.items():
-        parameters = inspect.signature(registry.find_detector(name)).parameters
-        shared = set(inspect.signature(Detector).parameters)
+        kind = registry.find_detector(name)
+        parameters = inspect.signature(kind.__init__).parameters
+        shared = set(inspect.signature(Detector.__init__).parameters)
         assert set(parameters) - shared - {"shared"} == set(row.options)
     with pytest.raises(ValueError, match="`model` must be one of ECAResNet18"):
         registry.find_builder("ECAResNet19")

@@ -393,7 +393,7 @@ def test_class_means_and_their_spread():
     # Half of the difference of two, and the mean of two channels.
     assert visualize.class_spread(means) == pytest.approx(2 / 3)
     assert visualize.class_spread(np.ones((3, 4))) == 0
-    with pytest.raises(ValueError, match=r"Received: \[5\]"):
+    with pytest.raises(ValueError, match=r"Received: classes=\[5\]"):
         visualize.class_means(gates, [7, 7, 3, 7], [5])
     with pytest.raises(ValueError, match="must be one per image"):
         visualize.class_means(gates, [7, 7, 3], [7])
@@ -454,7 +454,12 @@ IMAGES = np.ones((2, 6, 5, 3), "float32")
     ("make", "images", "arguments", "sentence"),
     [
         (plain_net, IMAGES, {"layer": "con"}, "such as conv, "),
-        (plain_net, IMAGES, {"layer": "top"}, "`layer` must give a map"),
+        (
+            plain_net,
+            IMAGES,
+            {"layer": "top"},
+            "must give a feature map: im",
+        ),
         (named_twice, IMAGES, {"layer": "conv"}, "name: one/conv, other/conv"),
         (unused_branch, IMAGES, {"layer": "side"}, "must lead to the scores"),
         (plain_net, IMAGES, {"class_index": 4}, "must be below 4"),
@@ -463,7 +468,7 @@ IMAGES = np.ones((2, 6, 5, 3), "float32")
         (plain_net, IMAGES, {"class_index": 1.0}, "or one per image"),
         (plain_net, IMAGES[0], {}, "must have rank 4"),
         (plain_net, IMAGES[:0], {}, "at least one image"),
-        (plain_net, IMAGES, {"batch_size": 0}, "`batch_size` must be at"),
+        (plain_net, IMAGES, {"batch_size": 0}, "`batch_size` must be a"),
         (lambda: nested("eca")[0], np.ones((2, *SHAPE)), {}, "a classifier"),
         (
             lambda: keras.Sequential(
@@ -471,7 +476,7 @@ IMAGES = np.ones((2, 6, 5, 3), "float32")
             ),
             IMAGES,
             {},
-            "a map of several positions",
+            "a feature map of several positions",
         ),
     ],
 )

@@ -16,7 +16,7 @@ from test_cli import refused
 import eca_keras
 from eca_keras import cli
 from eca_keras.applications.image_settings import Preprocessing
-from eca_keras.images.decode import shown_size
+from eca_keras.images.resize import shown_size
 from eca_keras.training.trained import Trained
 from eca_keras.visualize import channel_weights
 from eca_keras.visualize import class_means
@@ -207,7 +207,7 @@ def test_a_model_without_attention_has_heat_maps(tmp_path, capsys):
 
 BAD = {
     "layer": (["--layer", "rellu2"], "such as relu2"),
-    "no map": (["--layer", "top"], "`layer` must give a map"),
+    "no map": (["--layer", "top"], "`layer` must give a feature map"),
     "class": (["--classes", "1", "tn"], "`classes` must be names"),
     "classes": (["--classes", *DIGITS], "`classes` must be at most 6"),
     "images": (["--images", "0"], "`images` must be at least 1"),
@@ -252,7 +252,7 @@ def test_a_class_without_images(tmp_path, capsys):
     said = refused([*arguments, "--classes", "dog"], capsys)
     assert "has no image of dog" in said
     said = refused([*arguments, "--part", "test"], capsys)
-    assert "has no part 'test'" in said
+    assert "has no split 'test'" in said
 
 
 @pytest.mark.slow

@@ -2,9 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+from eca_keras.applications.registry import DETECTORS
 from eca_keras.utils.lazy import attach
 
 if TYPE_CHECKING:
+    from eca_keras.applications.detection.detector import Detector as Detector
     from eca_keras.applications.detection.faster_rcnn import (
         FasterRCNN as FasterRCNN,
     )
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
 else:
     __getattr__, __dir__, __all__ = attach(
         __name__,
-        faster_rcnn=("FasterRCNN",),
-        mask_rcnn=("MaskRCNN",),
+        detector=("Detector",),
         masks=("paste_masks",),
-        retinanet=("RetinaNet",),
+        **{
+            row.module.rpartition(".")[2]: (name,)
+            for name, row in DETECTORS.items()
+        },
     )

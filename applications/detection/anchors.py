@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from eca_keras.utils.checks import check
+
 
 def make_anchors(image_size, strides, sizes, ratios=(0.5, 1.0, 2.0)):
     """Make the anchors of an image, level after level.
@@ -33,11 +35,8 @@ def make_anchors(image_size, strides, sizes, ratios=(0.5, 1.0, 2.0)):
            [-8., -8.,  8.,  8.],
            [ 4., -4., 12.,  4.]], dtype=float32)
     """
-    if len(strides) != len(sizes):
-        raise ValueError(
-            "`sizes` must hold one sequence per stride. "
-            f"Received: strides={strides}, sizes={sizes}"
-        )
+    rule = "must hold one sequence per stride"
+    check("sizes", sizes, len(strides) == len(sizes), rule, strides=strides)
     return [
         _level(image_size, stride, _around_zero(level_sizes, ratios))
         for stride, level_sizes in zip(strides, sizes, strict=True)

@@ -16,12 +16,12 @@ def best_detections(
         labels: Integer tensor `(batch, n)`, the classes of the candidates.
         score_threshold: Detections have a higher score.
         iou_threshold: Of two of a class that overlap more, the better stays.
-        count: Number of places per image.
+        count: Number of detections per image.
 
     Returns:
         Dictionary of `"boxes"` `(batch, count, 4)`, `"scores"` and
         `"labels"` `(batch, count)`, best first, and `"count"` `(batch,)`;
-        places beyond the count hold 0, label -1.
+        entries beyond the count hold 0, label -1.
     """
     indices, kept = batched_nms(
         boxes,

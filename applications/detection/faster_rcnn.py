@@ -1,5 +1,9 @@
 """Faster R-CNN: proposals first, then their classes and boxes."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from typing import NamedTuple
 
 import keras
@@ -8,23 +12,24 @@ import tensorflow as tf
 from eca_keras.applications.detection import heads
 from eca_keras.applications.detection import losses
 from eca_keras.applications.detection import matching
-from eca_keras.applications.detection.anchors import make_anchors
 from eca_keras.applications.detection.boxes import BoxCoder
 from eca_keras.applications.detection.boxes import clip
 from eca_keras.applications.detection.boxes import longer_than
 from eca_keras.applications.detection.detections import best_detections
 from eca_keras.applications.detection.detector import Detector
-from eca_keras.applications.detection.fpn import feature_pyramid
-from eca_keras.applications.detection.fpn import level_of
+from eca_keras.applications.detection.detector import Shared
 from eca_keras.applications.detection.proposals import BETA
 from eca_keras.applications.detection.proposals import proposal_losses
 from eca_keras.applications.detection.proposals import propose
 from eca_keras.applications.detection.roi_align import roi_align
-from eca_keras.applications.detection.trunk import choose_stages
-from eca_keras.applications.detection.trunk import make_trunk
-from eca_keras.layers.dense import check_positive
+from eca_keras.utils.checks import check_count
+from eca_keras.utils.types import Backbone
+from eca_keras.utils.types import KernelSize
 
-RATIOS = (0.5, 1.0, 2.0)
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+LEVELS = ("P2", "P3", "P4", "P5")  # that regions are read from
 
 # A proposal is an object from this overlap on, and background below; at most
 # so many of those that a step draws are objects (Fast R-CNN, Section 2.3).
@@ -34,7 +39,7 @@ POSITIVES = 0.25
 # Offsets are scaled to about unit variance (R-CNN, Appendix C).
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 
-# Pairs of proposal and class that go into the suppression. All that are above
+# Pairs of proposal and class that go into NMS. All that are above
 # the threshold, in practice: the scores of a proposal add up to 1.
 CANDIDATES = 4096
 
@@ -49,7 +54,7 @@ class Draw(NamedTuple):
         regions: `(batch, samples, 4)`, without a gradient.
         matches: The object of each, `(batch, samples)`.
         positive: Whether a region holds an object, `(batch, samples)`.
-        weights: 1.0, or 0.0 in places that are empty.
+        weights: 1.0, or 0.0 for entries that are empty.
     """
 
     regions: tf.Tensor
@@ -66,57 +71,23 @@ class FasterRCNN(Detector):
     boxes in which there may be an object; what RoIAlign reads there gives the
     class and the exact box.
 
-    `fit` and `evaluate` take images and a dictionary of targets, `"boxes"`
-    `(batch, objects, 4)` with corners `(x1, y1, x2, y2)` in pixels, and
-    `"labels"` `(batch, objects)` from 0 to `num_classes - 1`, -1 in the
-    places that are padding. The loss is the sum of four, which are logged:
-    `objectness_loss` and `rpn_box_loss` of the proposals, `class_loss` and
-    `box_loss` of their classes and boxes. Each is a mean over the anchors or
-    proposals that a step draws from all its images; `evaluate` always draws
-    the same. `compile` needs an optimizer and nothing else.
-
-    `predict` takes images and returns a dictionary, best detections first:
-    `"boxes"` `(batch, max_detections, 4)` within the image, `"scores"` and
-    `"labels"` `(batch, max_detections)`, and `"count"` `(batch,)`; places
-    beyond the count hold 0, label -1. Calling the model returns what `detect`
-    makes them from: the pyramid, `"P2"` to `"P5"`, and `"objectness"` and
-    `"offsets"` of all anchors.
-
-    Images are as `preprocess_input` makes them, padded at the right and at
-    the bottom to `input_shape`. To keep proposals and detections out of the
-    padding, pass `{"images": images, "sizes": sizes}` instead of the images,
-    with heights and widths `(batch, 2)`.
+    Targets, predictions and arguments are those of every `Detector`. The
+    loss is the sum of four, which are logged: `objectness_loss` and
+    `rpn_box_loss` of the proposals, `class_loss` and `box_loss` of their
+    classes and boxes. Each is a mean over the anchors or proposals that a
+    step draws from all its images; `evaluate` always draws the same. Calling
+    the model returns what `detect` makes detections from: the pyramid,
+    `"P2"` to `"P5"`, and `"objectness"` and `"offsets"` of all anchors.
 
     Args:
-        backbone: Name of a builder in `eca_keras.applications`, or a model
-            made by one (with or without its head), whose weights are copied.
-            It must have the stages C2 to C5.
-        kernel_size: As in the builders; `"paper"` stands for the kernels of
-            the released Faster R-CNN, which are not those of the classifier.
-        num_classes: Number of classes; background is not one.
-        frozen_stages: The stem and so many stages do not train; 0 for none.
-        input_shape: `(height, width, channels)` of the images. Any size.
-        attention: As in the builders.
-        fixed_statistics: Whether the backbone's BatchNormalization keeps its
-            statistics in training (its `gamma` and `beta` train), as is
-            usual with few images per step. Pass `False` to train from
-            scratch.
-        filters: Channels of the pyramid and of the convolutions of heads.
+        backbone, kernel_size, num_classes, frozen_stages, input_shape,
+            **shared: As in `Detector`.
         units: Width of the two dense layers that a region goes through.
-        anchor_sizes: Size of the anchors per level, in pixels.
         train_proposals, proposals: Number of proposals per image, in training
             and else.
         anchor_samples: Number of anchors per image that the losses of a step
             are computed from.
         proposal_samples: The same for proposals.
-        score_threshold: Detections must have a higher score.
-        iou_threshold: Of two detections of a class that overlap more, the
-            better one stays.
-        max_detections: Number of detections per image.
-        name: Name of the model; `None` for `"faster_rcnn"`.
-
-    Raises:
-        ValueError: if an argument is out of its range.
 
     Example:
 
@@ -140,78 +111,51 @@ class FasterRCNN(Detector):
     LOSSES = ("objectness_loss", "rpn_box_loss", "class_loss", "box_loss")
     NAMES = ("FasterRCNN", "faster_rcnn")  # in `published`, of the model
 
+    STAGES = (2, 3, 4, 5)
+    EXTRA = "pool"
+
     def __init__(
         self,
-        backbone="ECAResNet50",
-        kernel_size="adaptive",
-        num_classes=80,
-        frozen_stages=1,
-        input_shape=(800, 1344, 3),
+        backbone: Backbone = "ECAResNet50",
+        kernel_size: KernelSize = "adaptive",
+        num_classes: int = 80,
+        frozen_stages: int = 1,
+        input_shape: Sequence[int] = (800, 1344, 3),
         *,
-        attention="eca",
-        fixed_statistics=True,
-        filters=256,
-        units=1024,
-        anchor_sizes=(32, 64, 128, 256, 512),
-        train_proposals=2000,
-        proposals=1000,
-        anchor_samples=256,
-        proposal_samples=512,
-        score_threshold=0.05,
-        iou_threshold=0.5,
-        max_detections=100,
-        name=None,
-    ):
-        numbers = {
-            "num_classes": num_classes,
-            "filters": filters,
+        units: int = 1024,
+        train_proposals: int = 2000,
+        proposals: int = 1000,
+        anchor_samples: int = 256,
+        proposal_samples: int = 512,
+        **shared: Unpack[Shared],
+    ) -> None:
+        counts = {
             "units": units,
             "train_proposals": train_proposals,
             "proposals": proposals,
             "anchor_samples": anchor_samples,
             "proposal_samples": proposal_samples,
-            "max_detections": max_detections,
         }
-        for argument, value in numbers.items():
-            check_positive(argument, value)
-        released, default_name = self.NAMES
-        trunk = make_trunk(
+        for argument, value in counts.items():
+            check_count(argument, value)
+        super().__init__(
             backbone,
-            kernel_size=kernel_size,
-            attention=attention,
-            input_shape=input_shape,
-            frozen_stages=frozen_stages,
-            fixed_statistics=fixed_statistics,
-            detector=released,
-        )
-        images = keras.Input(input_shape, name="images")
-        stages = choose_stages(trunk(images), (2, 3, 4, 5))
-        pyramid = feature_pyramid(stages, filters, extra="pool")
-        objectness, offsets = heads.rpn_head(
-            pyramid, len(RATIOS), filters=filters
-        )
-        outputs = {"objectness": objectness, "offsets": offsets}
-        read = {level: pyramid[level] for level in ("P2", "P3", "P4", "P5")}
-        super().__init__(images, {**read, **outputs}, name=name or default_name)
-        self.remember(
-            backbone,
-            kernel_size=kernel_size,
-            frozen_stages=frozen_stages,
-            attention=attention,
-            fixed_statistics=fixed_statistics,
-            anchor_sizes=tuple(anchor_sizes),
-            score_threshold=score_threshold,
-            iou_threshold=iou_threshold,
-            **numbers,
-        )
-        self.anchors = make_anchors(
-            input_shape[:2],
-            [2 ** level_of(level) for level in pyramid],
-            [(size,) for size in anchor_sizes],
-            RATIOS,
+            kernel_size,
+            num_classes,
+            frozen_stages,
+            input_shape,
+            **counts,
+            **shared,
         )
         self._coder = BoxCoder(WEIGHTS)
         self.add_heads()
+
+    def outputs_of(self, pyramid, num_classes, filters, **options):
+        objectness, offsets = heads.rpn_head(
+            pyramid, len(self.RATIOS), filters=filters
+        )
+        read = {level: pyramid[level] for level in LEVELS}
+        return {**read, "objectness": objectness, "offsets": offsets}
 
     def add_heads(self):
         """Make what works on regions, not on images."""
@@ -264,7 +208,7 @@ class FasterRCNN(Detector):
         )
 
     def region_losses(self, objects, outputs, draw):
-        """Losses of the drawn regions, by their names."""
+        """Compute the losses of the drawn regions, by their names."""
         logits, offsets = self._classify(outputs, draw.regions)
         classes = tf.where(
             draw.positive,
@@ -274,7 +218,7 @@ class FasterRCNN(Detector):
         entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
             classes, logits
         )
-        # An empty place is no box: offsets from it would not be finite.
+        # An empty entry is no box: offsets from it would not be finite.
         regions = tf.where(
             draw.positive[..., None], draw.regions, [0.0, 0.0, 1.0, 1.0]
         )
@@ -292,15 +236,15 @@ class FasterRCNN(Detector):
         }
 
     def _classify(self, outputs, regions):
-        """Logits `(batch, n, classes + 1)` and offsets `(..., 4)`."""
-        answer = self.read(outputs, regions, self.box_head)
-        return answer["logits"], answer["offsets"]
+        """Return logits `(batch, n, classes + 1)` and offsets `(..., 4)`."""
+        found = self.read(outputs, regions, self.box_head)
+        return found["logits"], found["offsets"]
 
     def read(self, outputs, regions, head):
-        """What a head answers on regions of images.
+        """Return the outputs of a head on regions of images.
 
         Args:
-            outputs: What the graph answers.
+            outputs: The outputs of the graph.
             regions: Boxes `(batch, n, 4)`.
             head: Functional model from features of regions.
 
@@ -308,25 +252,15 @@ class FasterRCNN(Detector):
             The outputs of `head`, each `(batch, n, ...)`.
         """
         shape = head.inputs[0].shape[1:]
-        levels = [outputs[level] for level in ("P2", "P3", "P4", "P5")]
+        levels = [outputs[level] for level in LEVELS]
         features = roi_align(levels, regions, shape[0])
-        answer = head(tf.reshape(features, (-1, *shape)))
+        found = head(tf.reshape(features, (-1, *shape)))
         count = regions.shape[1]
         return keras.tree.map_structure(
-            lambda x: tf.reshape(x, (-1, count, *x.shape[1:])), answer
+            lambda x: tf.reshape(x, (-1, count, *x.shape[1:])), found
         )
 
     def detect(self, outputs, sizes=None):
-        """Turn what the model answers for images into detections.
-
-        Args:
-            outputs: What calling the model returns.
-            sizes: Heights and widths of the images without padding,
-                `(batch, 2)`; `None` for `input_shape`.
-
-        Returns:
-            Dictionary of `"boxes"`, `"scores"`, `"labels"` and `"count"`.
-        """
         sizes = self.true_sizes(sizes)
         proposals, found = propose(
             self.anchors,
@@ -359,7 +293,7 @@ class FasterRCNN(Detector):
 
 
 def _seed(objects, draw):
-    """Of a draw: follows from the number of the step, if it has one.
+    """Return the seed of a draw: it follows from the step, if there is one.
 
     A training that is resumed goes on with the same draws, and a model
     evaluated twice has the same loss.

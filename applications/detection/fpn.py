@@ -2,6 +2,8 @@
 
 from keras import layers
 
+from eca_keras.utils.checks import check_choice
+
 # As in mmdet; torchvision starts from He's uniform, 1.7 times as wide.
 XAVIER = "glorot_uniform"
 
@@ -33,11 +35,7 @@ def feature_pyramid(stages, filters=256, *, extra=None):
         - [Focal Loss for Dense Object Detection](
           https://arxiv.org/abs/1708.02002) (ICCV 2017), footnote 2
     """
-    if extra not in (None, "pool", "convolutions"):
-        raise ValueError(
-            "`extra` must be 'convolutions', 'pool' or None. "
-            f"Received: extra={extra!r}"
-        )
+    check_choice("extra", extra, ("convolutions", "pool", None))
     pyramid, above = {}, None
     for stage, x in reversed(stages.items()):
         level = level_of(stage)

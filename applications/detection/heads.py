@@ -6,7 +6,7 @@ import keras
 from keras import initializers
 from keras import layers
 
-# Probability of every class that a new head answers: with thousands of
+# Probability of every class that a new head predicts: with thousands of
 # anchors per object, one half would drown the rest (RetinaNet, Section 3.3).
 PRIOR = 0.01
 
@@ -197,7 +197,7 @@ def _convolution(
 
 
 def _all_levels(pyramid, chain, name, shape):
-    """What a chain of layers answers for all levels, one after the other."""
+    """Apply a chain of layers to all levels, one after the other."""
     outputs = []
     for level, x in pyramid.items():
         for layer in chain:

@@ -21,7 +21,7 @@ class MaskRCNN(FasterRCNN):
 
     - Targets have `"masks"` `(batch, objects, h, w)`, 0 or 1, of any dtype:
       either of the size of the images or, which takes less memory, of
-      another one; then each is the picture of its box alone, stretched.
+      another one; then each is the mask of its box alone, stretched.
     - The loss has a fifth part, `mask_loss`: the cross-entropy of the masks
       of the drawn regions that hold an object, a mean over their pixels.
     - Predictions have `"masks"` `(batch, max_detections, 28, 28)`:
@@ -59,11 +59,11 @@ class MaskRCNN(FasterRCNN):
         }
 
     def _mask_loss(self, objects, outputs, draw):
-        # All that may hold an object lie in the first places.
-        places = int(self.proposal_samples * POSITIVES)
-        regions = draw.regions[:, :places]
-        matches = tf.maximum(draw.matches[:, :places], 0)
-        positive = tf.cast(draw.positive[:, :places], tf.float32)
+        # All that may hold an object come first.
+        count = int(self.proposal_samples * POSITIVES)
+        regions = draw.regions[:, :count]
+        matches = tf.maximum(draw.matches[:, :count], 0)
+        positive = tf.cast(draw.positive[:, :count], tf.float32)
         labels = matching.take(objects["labels"], matches)
         targets = mask_targets(
             objects["masks"],
@@ -80,7 +80,7 @@ class MaskRCNN(FasterRCNN):
         )
 
     def _frames(self, objects):
-        """What the masks are pictures of: the image, or their boxes."""
+        """Return what the masks cover: the image, or their boxes."""
         height, width = self.inputs[0].shape[1:3]
         if tuple(objects["masks"].shape[2:]) != (height, width):
             return objects["boxes"]
@@ -88,7 +88,7 @@ class MaskRCNN(FasterRCNN):
         return tf.zeros_like(objects["boxes"]) + image
 
     def _mask_logits(self, outputs, regions, labels):
-        """Logits of the masks for one class each, `(batch, n, 28, 28)`."""
+        """Return the logits of one mask each, `(batch, n, 28, 28)`."""
         logits = self.read(outputs, regions, self.mask_head)
         classes = tf.maximum(labels, 0) + 1
         return tf.gather(

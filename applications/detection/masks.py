@@ -18,7 +18,7 @@ def mask_targets(masks, frames, regions, matches, size):
     Args:
         masks: Tensor `(batch, objects, height, width)`, 0 or 1 (or between),
             of any dtype.
-        frames: What the masks are pictures of, boxes `(batch, objects, 4)`
+        frames: What the masks cover, boxes `(batch, objects, 4)`
             in pixels of the image.
         regions: Boxes `(batch, n, 4)`.
         matches: Object of every region, int32 `(batch, n)`, not negative.
@@ -77,17 +77,17 @@ def paste_masks(masks, boxes, size):
     pasted = np.zeros((len(masks), height, width), np.float32)
     for image, mask, box in zip(pasted, masks, np.asarray(boxes), strict=True):
         x1, y1, x2, y2 = (float(value) for value in box)
-        rows, down = _shares(y1, y2, len(mask), height)
-        columns, across = _shares(x1, x2, len(mask), width)
+        rows, down = _fractions(y1, y2, len(mask), height)
+        columns, across = _fractions(x1, x2, len(mask), width)
         image[rows, columns] = down @ mask @ across.T
     return pasted
 
 
-def _shares(low, high, bins, limit):
+def _fractions(low, high, bins, limit):
     """Return the pixels that a box covers along an axis, and what they read.
 
     Returns:
-        `(pixels, shares)`: a slice, and the share of every bin in each of
+        `(pixels, fractions)`: a slice, and the fraction of every bin in each of
         these pixels, `(pixels, bins)`.
     """
     first = int(np.clip(np.floor(low), 0, limit))
@@ -96,5 +96,5 @@ def _shares(low, high, bins, limit):
     inside = (centers > low) & (centers < high)
     place = (centers - low) * (bins / max(high - low, 1e-6)) - 0.5
     distance = np.abs(np.clip(place, 0, bins - 1)[:, None] - np.arange(bins))
-    shares = np.maximum(1 - distance, 0) * inside[:, None]
-    return slice(first, last), shares.astype(np.float32)
+    fractions = np.maximum(1 - distance, 0) * inside[:, None]
+    return slice(first, last), fractions.astype(np.float32)

@@ -58,12 +58,12 @@ def sample(matches, count, positive_fraction, seed=None):
     """Draw a fixed number of positive and background boxes per image.
 
     Positives are drawn first, at most `positive_fraction` of `count`;
-    background fills the rest. Where there are too few of both, places stay
+    background fills the rest. Where there are too few of both, entries stay
     empty, with the weight 0. If all fit, all are taken, whatever the seed.
 
     Args:
         matches: What `match` returns, `(batch, n)`.
-        count: Number of places per image; `n` if that is less.
+        count: Number of entries per image; `n` if that is less.
         positive_fraction: Number in [0, 1].
         seed: Integer tensor `(2,)`: the draw is a function of it. `None`
             takes the first boxes in their order, without a draw.
@@ -72,13 +72,13 @@ def sample(matches, count, positive_fraction, seed=None):
         `(indices, positive, weights)`, each `(batch, count)`: the boxes
         drawn, positives first; whether a place holds a positive; 1.0 where a
         place is taken and 0.0 where it is empty. The positives lie in the
-        first `int(count * positive_fraction)` places.
+        first `int(count * positive_fraction)` entries.
     """
-    places = matches.shape[1]
-    limit = min(int(count * positive_fraction), places)
-    count = min(count, places)
+    total = matches.shape[1]
+    limit = min(int(count * positive_fraction), total)
+    count = min(count, total)
     if seed is None:
-        order = -(tf.range(places, dtype=tf.float32) + 1.0) / places
+        order = -(tf.range(total, dtype=tf.float32) + 1.0) / total
         keys = tf.broadcast_to(order, tf.shape(matches))
     else:
         # By name: XLA would take another generator, and draw otherwise.

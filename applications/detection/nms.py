@@ -16,7 +16,7 @@ def batched_nms(boxes, scores, groups, *, iou_threshold, count):
         groups: Integer tensor `(batch, n)`.
         iou_threshold: A box goes if its intersection over union with a
             better one exceeds this.
-        count: Number of places per image.
+        count: Number of boxes to keep per image.
 
     Returns:
         `(indices, kept)`, each `(batch, count)`: indices of the boxes kept,

@@ -9,7 +9,7 @@ from eca_keras.applications.detection.boxes import clip
 from eca_keras.applications.detection.boxes import longer_than
 from eca_keras.applications.detection.nms import batched_nms
 
-# An anchor learns an object from this overlap on, background below the
+# An anchor is an object from this overlap on, and background below the
 # other (Faster R-CNN, Section 3.1.2).
 OVERLAPS = {"high": 0.7, "low": 0.3, "low_quality": True}
 
@@ -31,20 +31,20 @@ SHORTEST_SIDE = 1e-3
 def propose(anchors, objectness, offsets, sizes, count):
     """Choose the best boxes of a region proposal network.
 
-    The best `count` of every level are decoded, clipped and suppressed, level
-    by level; the best `count` of those that are left are the proposals. No
-    gradient passes.
+    The best `count` of every level are decoded, clipped and go through NMS,
+    level by level; the best `count` of those that are left are the
+    proposals. No gradient passes.
 
     Args:
         anchors: List with an array `(n, 4)` per level.
         objectness: Logits of all anchors, `(batch, anchors)`.
         offsets: Tensor `(batch, anchors, 4)`.
         sizes: Height and width of the images, `(2,)` or `(batch, 2)`.
-        count: Number of places per image.
+        count: Number of proposals per image.
 
     Returns:
         `(boxes, kept)`, `(batch, count, 4)` and `(batch, count)`: the
-        proposals, best first, and whether a place holds one; the others hold
+        proposals, best first, and whether an entry holds one; the others hold
         0.
 
     References:
@@ -85,7 +85,7 @@ def _best_of_level(anchors, logits, offsets, count):
 
 
 def proposal_losses(anchors, objects, objectness, offsets, *, samples, seed):
-    """Losses of a region proposal network, on anchors that are drawn.
+    """Compute the losses of a region proposal network on drawn anchors.
 
     Args:
         anchors, objectness, offsets: As in `propose`.

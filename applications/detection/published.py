@@ -1,5 +1,7 @@
 """What the ECA-Net paper's authors released for COCO."""
 
+from eca_keras.errors import InputError
+
 # Kernel sizes of the released detectors, per stage; not those of the
 # classifiers they started from. They are in the names of the files.
 KERNEL_SIZES = {
@@ -24,7 +26,7 @@ def kernel_sizes(detector, backbone):
     """
     if (detector, backbone) not in KERNEL_SIZES:
         released = [b for d, b in KERNEL_SIZES if d == detector]
-        raise ValueError(
+        raise InputError(
             "`kernel_size='paper'` needs a backbone that was released for "
             f"{detector}, one of {released}. Received: backbone={backbone!r}"
         )

@@ -39,7 +39,7 @@ def roi_align(features, boxes, size, *, lowest=2, sampling_ratio=2):
 
     A box is cut into `size * size` bins. A bin is the mean of
     `sampling_ratio ** 2` points, regularly spaced and bilinearly
-    interpolated. What lies more than one position outside the map is 0.
+    interpolated. What lies more than one position outside the feature map is 0.
 
     One loop over the points and their neighbours gathers from the flattened
     pyramid: no level is computed for boxes that do not belong to it.
@@ -53,7 +53,7 @@ def roi_align(features, boxes, size, *, lowest=2, sampling_ratio=2):
         sampling_ratio: Points along a side of a bin.
 
     Returns:
-        Tensor `(batch, boxes, size, size, channels)` of the maps' dtype.
+        Tensor `(batch, boxes, size, size, channels)` of the features' dtype.
 
     Reference: [Mask R-CNN](https://arxiv.org/abs/1703.06870) (ICCV 2017),
     Section 3; torchvision's `MultiScaleRoIAlign`.
@@ -93,20 +93,21 @@ def read_regions(
     *,
     margins=(1.0, 1.0),
 ):
-    """Read every box from its map, one of several that lie end to end.
+    """Read every box from its feature map, one of several, end to end.
 
     Args:
-        flat: The maps of each image, `(batch, positions, channels)`.
-        boxes: Tensor `(batch, boxes, 4)` in positions of their maps.
-        start: Where the map of a box begins in `flat`, `(batch, boxes, 1)`.
-        height, width: Size of that map, `(batch, boxes, 1)`.
+        flat: The feature maps of each image, `(batch, positions, channels)`.
+        boxes: Tensor `(batch, boxes, 4)` in positions of their feature maps.
+        start: Where the feature map of a box begins in `flat`,
+            `(batch, boxes, 1)`.
+        height, width: Size of that feature map, `(batch, boxes, 1)`.
         size, sampling_ratio: As in `roi_align`.
-        margins: A point so far before the first position of a map or beyond
-            the last has the value of the map's border; further away, 0.
+        margins: A point so far before the first position of a feature map or
+            beyond the last has the value of its border; further away, 0.
 
     Returns:
-        Tensor `(batch, boxes, size, size, channels)`, of the maps' dtype, or
-        float32 if that is no floating one.
+        Tensor `(batch, boxes, size, size, channels)`, of the features' dtype,
+        or float32 if that is no floating one.
     """
     dtype = flat.dtype if flat.dtype.is_floating else tf.float32
     grid = (size, sampling_ratio, margins)
@@ -128,11 +129,11 @@ def _flatten(feature):
 
 
 def _points(low, high, limit, size, sampling_ratio, margins):
-    """Neighbours of the points along one axis, and their shares of the mean.
+    """Neighbours of the points along one axis, and their fractions of the mean.
 
     Args:
         low, high: Sides of the boxes in positions, `(batch, boxes)`.
-        limit: Positions of the map along this axis, `(batch, boxes, 1)`.
+        limit: Positions of the features along this axis, `(batch, boxes, 1)`.
 
     Returns:
         List of `2 * sampling_ratio` pairs `(positions, weights)`, each
@@ -147,11 +148,11 @@ def _points(low, high, limit, size, sampling_ratio, margins):
         offset = bins + np.float32((point + 0.5) / sampling_ratio)
         place = low[..., None] + step * offset
         inside = (place >= -margins[0]) & (place <= last + margins[1])
-        share = tf.where(inside, 1.0 / sampling_ratio, 0.0)
+        weight = tf.where(inside, 1.0 / sampling_ratio, 0.0)
         place = tf.clip_by_value(place, 0.0, last)
         before = tf.floor(place)
         after = tf.minimum(before + 1, last)
         fraction = place - before
-        pairs.append((tf.cast(before, tf.int32), share * (1 - fraction)))
-        pairs.append((tf.cast(after, tf.int32), share * fraction))
+        pairs.append((tf.cast(before, tf.int32), weight * (1 - fraction)))
+        pairs.append((tf.cast(after, tf.int32), weight * fraction))
     return pairs

@@ -6,7 +6,11 @@ knows the class.
 
 import keras
 
-from eca_keras.applications.detection import trunk
+from eca_keras.applications.detection.backbone import NAME
+from eca_keras.applications.detection.backbone import copy_stages
+from eca_keras.applications.detection.backbone import freeze_stages
+from eca_keras.applications.detection.backbone import source_network
+from eca_keras.applications.detection.detector import renamed
 from eca_keras.errors import require
 
 require("keras-hub", "eca_keras.interop.keras_hub", "keras_hub")
@@ -37,9 +41,9 @@ class ECABackbone(keras_hub.models.FeaturePyramidBackbone):
             that is `keras.config.image_data_format()`. Height and width may
             be `None`.
         frozen_stages: The stem and so many stages do not train; 0 for none.
-        fixed_statistics: Whether BatchNormalization keeps its statistics in
-            training (its `gamma` and `beta` train), as is usual in detectors
-            with few images per step.
+        frozen_batchnorm: Whether BatchNormalization keeps its mean and
+            variance in training (its `gamma` and `beta` train), as is usual
+            in detectors with few images per step.
         dtype: Data type policy of all layers, or its name; `None` for those
             of the given model, or else that of `keras.config`.
         trainable: Whether what is not frozen trains.
@@ -63,15 +67,13 @@ class ECABackbone(keras_hub.models.FeaturePyramidBackbone):
         attention="eca",
         image_shape=(None, None, 3),
         frozen_stages=1,
-        fixed_statistics=True,
+        frozen_batchnorm=True,
         dtype=None,
         trainable=True,
         name=None,
     ):
-        source = trunk.source_network(
-            backbone, kernel_size, attention, image_shape
-        )
-        stages = trunk.copy_stages(source, image_shape, fixed_statistics, dtype)
+        source = source_network(backbone, kernel_size, attention, image_shape)
+        stages = copy_stages(source, image_shape, frozen_batchnorm, dtype)
         outputs = list(stages.output.values())
         super().__init__(
             stages.input,
@@ -81,7 +83,7 @@ class ECABackbone(keras_hub.models.FeaturePyramidBackbone):
             trainable=trainable,  # of all layers: what is frozen comes after
             name=name,
         )
-        trunk.freeze_stages(stages, frozen_stages)
+        freeze_stages(stages, frozen_stages)
         self.pyramid_outputs = {
             stage.replace("C", "P"): x for stage, x in stages.output.items()
         }
@@ -93,14 +95,14 @@ class ECABackbone(keras_hub.models.FeaturePyramidBackbone):
         self.attention = attention
         self.image_shape = tuple(image_shape)
         self.frozen_stages = frozen_stages
-        self.fixed_statistics = fixed_statistics
+        self.frozen_batchnorm = frozen_batchnorm
 
     def get_config(self):
         config = {
             **super().get_config(),
             "image_shape": self.image_shape,
             "frozen_stages": self.frozen_stages,
-            "fixed_statistics": self.fixed_statistics,
+            "frozen_batchnorm": self.frozen_batchnorm,
         }
         if self._backbone_name is not None:
             return {
@@ -111,9 +113,7 @@ class ECABackbone(keras_hub.models.FeaturePyramidBackbone):
             }
         # It has its kernel sizes, its attention and its policies.
         del config["dtype"]
-        network = keras.Model(
-            self.inputs[0], self.pyramid_outputs, name=trunk.NAME
-        )
+        network = keras.Model(self.inputs[0], self.pyramid_outputs, name=NAME)
         return {
             **config,
             "backbone": keras.saving.serialize_keras_object(network),
@@ -121,6 +121,7 @@ class ECABackbone(keras_hub.models.FeaturePyramidBackbone):
 
     @classmethod
     def from_config(cls, config):
+        config = renamed(config)
         if not isinstance(config["backbone"], str):
             backbone = keras.saving.deserialize_keras_object(config["backbone"])
             config = {**config, "backbone": backbone}

@@ -1,4 +1,4 @@
-"""Pictures of channel weights, kernels and heat maps.
+"""Figures of channel weights, kernels and heat maps.
 
 Every function returns a `matplotlib.figure.Figure`: no display, no global
 state.
@@ -16,16 +16,16 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#E69F00")
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)))
 MAX_CLASSES = len(COLOURS)
 
-COLUMNS = (4, 3)  # panels in a row: whichever leaves fewer places empty
+COLUMNS = (4, 3)  # panels in a row: whichever leaves fewer of them empty
 PANEL = (3.1, 2.0)  # width and height in inches
 BINS = 50
 SHOWN_CHANNELS = 64  # more zigzags would cover each other
 TITLE_LENGTH = 30
 
-# From dark to light in equal steps, for the colour-blind too; the share of it
-# in the colour of a pixel; the grey that the black of an image becomes.
+# From dark to light in equal steps, for the colour-blind too; its fraction of
+# the colour of a pixel; the grey that the black of an image becomes.
 HEAT = "viridis"
-HEAT_SHARE = 0.65
+HEAT_FRACTION = 0.65
 BLACK = 0.3
 
 
@@ -52,7 +52,7 @@ def channel_weights_figure(weights, labels, classes):
             title += f"\n{len(channels)} of {means.shape[1]} channels"
         axes.set_title(title)
         axes.margins(x=0.01)
-    _share_limits(panels, [each.gates for each in weights], labels, classes)
+    _shared_limits(panels, [each.gates for each in weights], labels, classes)
     _label(figure, panels, "channel", "channel weight")
     figure.legend(
         *panels[0].get_legend_handles_labels(),
@@ -67,13 +67,13 @@ def channel_weights_figure(weights, labels, classes):
 
 
 def _shown_channels(count):
-    """Up to `SHOWN_CHANNELS` channels at equal distances."""
+    """Return up to `SHOWN_CHANNELS` channels at equal distances."""
     step = math.ceil(count / SHOWN_CHANNELS)
     return np.arange(0, count, step)
 
 
 def _legend_grid(names, panels):
-    """Rows and columns of a legend that is no wider than its figure."""
+    """Return rows and columns of a legend that is no wider than its figure."""
     names = list(names)
     # A letter takes 0.075 inches, a line and the space around it 0.6.
     entry = 0.075 * max(map(len, names)) + 0.6
@@ -81,7 +81,7 @@ def _legend_grid(names, panels):
     return math.ceil(len(names) / columns), columns
 
 
-def _share_limits(panels, gates, labels, classes):
+def _shared_limits(panels, gates, labels, classes):
     means = [class_means(each, labels, list(classes)) for each in gates]
     low = min(float(each.min()) for each in means)
     high = max(float(each.max()) for each in means)
@@ -107,8 +107,8 @@ def stages_figure(stages):
         zip(panels, stages.items(), values, strict=True), 1
     ):
         counts, edges = np.histogram(each, BINS, (low, high))
-        share = 100 * counts / counts.sum()
-        axes.stairs(share, edges, fill=True, color=COLOURS[0])
+        percentages = 100 * counts / counts.sum()
+        axes.stairs(percentages, edges, fill=True, color=COLOURS[0])
         median = float(np.median(each))
         axes.axvline(median, color=COLOURS[1], ls="--", lw=1.2)
         size = " x ".join(map(str, positions))
@@ -121,7 +121,7 @@ def stages_figure(stages):
     tallest = max(axes.get_ylim()[1] for axes in panels)
     for axes in panels:
         axes.set_ylim(0, tallest)
-    _label(figure, panels, "channel weight", "share of weights (%)")
+    _label(figure, panels, "channel weight", "weights (%)")
     return figure
 
 
@@ -200,9 +200,9 @@ def grad_cam_figure(images, maps, titles, columns):
 
 
 def _mixed(colours, grey):
-    """Colour over grey; both between 0 and 1."""
+    """Lay colours over grey; both between 0 and 1."""
     grey = BLACK + (1 - BLACK) * grey
-    return HEAT_SHARE * colours + (1 - HEAT_SHARE) * grey
+    return HEAT_FRACTION * colours + (1 - HEAT_FRACTION) * grey
 
 
 def _columns(count):
@@ -210,12 +210,12 @@ def _columns(count):
 
 
 def _width(count):
-    """Width in inches of a figure with `count` panels."""
+    """Return the width in inches of a figure with `count` panels."""
     return PANEL[0] * max(_columns(count), 2)  # of one, for the words too
 
 
 def _panels(count, above=0):
-    """A figure with `count` panels in rows, and room above them in inches."""
+    """Make a figure with `count` panels in rows and room above, in inches."""
     from matplotlib.figure import Figure
 
     columns = _columns(count)

@@ -1,18 +1,25 @@
 """The numbers by which attention layers weigh channels."""
 
+from __future__ import annotations
+
 import collections
 import dataclasses
 import itertools
+from collections.abc import Iterable
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 from keras import ops
 
+from eca_keras.errors import InputError
 from eca_keras.layers import ECA
 from eca_keras.layers import ECANS
 from eca_keras.layers import GlobalContext
 from eca_keras.layers.channel_gate import ChannelGate
 from eca_keras.layers.spatial_gate import SpatiallyGated
+from eca_keras.utils.checks import refusal
+from eca_keras.utils.types import Tensors
 from eca_keras.visualize import taps
 
 
@@ -25,27 +32,29 @@ class ChannelWeights:
             `"backbone/conv2_block1_eca"`. From its second call on, a layer
             that is called several times has `"#2"` behind it and so on.
         layer: Name of the layer's class.
-        positions: Sizes of the map along its position axes, such as
+        positions: Sizes of the feature map along its position axes, such as
             `(56, 56)`.
         gates: float32 array of shape `(images, channels)`: what each channel
-            of the map was multiplied by.
+            was multiplied by.
     """
 
     name: str
     layer: str
-    positions: tuple
+    positions: tuple[int, ...]
     gates: np.ndarray
 
 
-class NoChannelWeights(ValueError):
+class NoChannelWeights(InputError):
     """A model has no layer that weighs channels."""
 
 
-def channel_weights(model, images, batch_size=32):
+def channel_weights(
+    model: keras.Model, images: Tensors, batch_size: int = 32
+) -> list[ChannelWeights]:
     """Measure the channel weights of each attention layer.
 
     Every layer of `eca_keras.layers` with a gate per channel counts, in
-    models inside the model too; of `CBAM` and `ECASpatial` it is the channel
+    nested models included; of `CBAM` and `ECASpatial` it is the channel
     gate that comes first. `GlobalContext` has no gate: it adds to a channel
     and does not weigh it.
 
@@ -166,7 +175,9 @@ class _Recorder:
         ]
 
 
-def class_means(gates, labels, classes):
+def class_means(
+    gates: np.ndarray, labels: Sequence[int], classes: Sequence[int]
+) -> np.ndarray:
     """Average gates over the images of each class.
 
     Args:
@@ -183,23 +194,19 @@ def class_means(gates, labels, classes):
     """
     labels = np.asarray(labels)
     if labels.shape != (len(gates),):
-        raise ValueError(
-            "`labels` must be one per image. Received: shape="
-            f"{labels.shape} for {len(gates)} images"
-        )
+        rule = "must be one per image"
+        raise refusal("labels", labels.shape, rule, images=len(gates))
     absent = [label for label in classes if label not in labels]
     if absent:
-        raise ValueError(
-            f"`classes` must be among the labels. Received: {absent}, of "
-            "which there is no image"
-        )
+        rule = "must be among the labels: of some there is no image"
+        raise refusal("classes", absent, rule)
     return np.stack(
         [np.mean(gates[labels == label], axis=0) for label in classes]
     )
 
 
-def class_spread(means):
-    """How far the mean gates of classes are apart.
+def class_spread(means: np.ndarray) -> float:
+    """Return how far the mean gates of classes are apart.
 
     Args:
         means: Array of shape `(classes, channels)`.
@@ -211,8 +218,10 @@ def class_spread(means):
     return float(np.mean(np.std(means, axis=0)))
 
 
-def by_stage(weights):
-    """Group channel weights by the size of the map they belong to.
+def by_stage(
+    weights: Iterable[ChannelWeights],
+) -> dict[tuple[int, ...], list[ChannelWeights]]:
+    """Group channel weights by the size of their feature map.
 
     Args:
         weights: List of `ChannelWeights`.
@@ -220,13 +229,13 @@ def by_stage(weights):
     Returns:
         Dictionary of `positions` to a list of `ChannelWeights`.
     """
-    stages = {}
+    stages: dict[tuple[int, ...], list[ChannelWeights]] = {}
     for each in weights:
         stages.setdefault(each.positions, []).append(each)
     return stages
 
 
-def channel_kernels(model):
+def channel_kernels(model: keras.Model) -> dict[str, np.ndarray]:
     """Return the learned kernels along the channels.
 
     Args:

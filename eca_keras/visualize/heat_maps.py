@@ -4,44 +4,56 @@ Own code, because no library that was tried does it for nested models on
 Keras 3.15 with TensorFlow 2.21; `docs/visualize.md` says which and why.
 """
 
+from __future__ import annotations
+
 import functools
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 from keras import ops
 
+from eca_keras.errors import InputError
+from eca_keras.utils.checks import refusal
 from eca_keras.utils.keras_graph import count_kernels
 from eca_keras.utils.keras_graph import data_format
 from eca_keras.utils.keras_graph import functional
 from eca_keras.utils.keras_graph import producer
+from eca_keras.utils.types import Tensors
 from eca_keras.visualize import taps
 
 # Activations that turn scores into probabilities, see `_without_top`.
-TO_SHARES = ("softmax", "sigmoid", "logsoftmax", "logsigmoid")
+TO_PROBABILITIES = ("softmax", "sigmoid", "logsoftmax", "logsigmoid")
 
 
-def grad_cam(model, images, class_index=None, layer=None, batch_size=32):
+def grad_cam(
+    model: keras.Model,
+    images: Tensors,
+    class_index: int | Sequence[int] | np.ndarray | None = None,
+    layer: str | None = None,
+    batch_size: int = 32,
+) -> np.ndarray:
     """Show where in an image a classifier sees a class.
 
     The heat map is `relu(sum_c w_c A_c)`, where `A_c` is channel `c` of the
-    map that `layer` gives and `w_c` the mean over its positions of the
+    feature map that `layer` gives and `w_c` the mean over its positions of the
     derivative of the class's score by it. The score is that before a softmax
     or sigmoid at the end of the model: behind it, derivatives vanish where
     the model is sure. Needs the TensorFlow backend.
 
     Args:
         model: A Keras model with one input, images, and one output, a number
-            per class. Models inside the model are gone into. Of a subclass
-            of `keras.Model` with a `call` of its own, the score is what it
+            per class. Nested models are supported. Of a subclass of
+            `keras.Model` with a `call` of its own, the score is what it
             returns.
         images: Array of shape `(images, height, width, channels)`, or as the
             model's data format has it.
         class_index: Index of the class, or one index per image; by default
             for each image the class with the highest score.
-        layer: Name of a layer that gives a map: its own name where it is the
-            only one of that name, or after the names of the models around
-            it, `"backbone/conv5_block3_out"`. By default the last map with
-            more than one position.
+        layer: Name of a layer that gives a feature map: its own name where
+            it is the only one of that name, or after the names of the models
+            around it, `"backbone/conv5_block3_out"`. By default the last
+            feature map with more than one position.
         batch_size: Images per call of the model.
 
     Returns:
@@ -67,17 +79,15 @@ def grad_cam(model, images, class_index=None, layer=None, batch_size=32):
     2017), Eq. 1 and 2.
     """
     if keras.backend.backend() != "tensorflow":
-        raise ValueError(
+        raise InputError(
             "`grad_cam` needs the TensorFlow backend. Received: "
             f"{keras.backend.backend()!r}"
         )
     taps.check_images(images, batch_size)
     images = np.asarray(images)
     if images.ndim != 4:
-        raise ValueError(
-            "`images` must have rank 4: images, height, width and channels. "
-            f"Received: shape={images.shape}"
-        )
+        rule = "must have rank 4: images, height, width and channels"
+        raise refusal("images", images.shape, rule)
     target = _target(model, images[:1], layer)
     indices = _class_indices(class_index, len(images))
     maps = [
@@ -94,7 +104,7 @@ def grad_cam(model, images, class_index=None, layer=None, batch_size=32):
 
 
 def _class_indices(class_index, count):
-    """One index per image; -1 for the class with the highest score."""
+    """Return one index per image; -1 for the class with the highest score."""
     if class_index is None:
         return np.full(count, -1)
     indices = np.asarray(class_index)
@@ -103,15 +113,13 @@ def _class_indices(class_index, count):
         or indices.shape not in ((), (count,))
         or indices.min() < 0
     ):
-        raise ValueError(
-            "`class_index` must be None, an index from 0, or one per image. "
-            f"Received: class_index={class_index!r} for {count} images"
-        )
+        rule = "must be None, an index from 0, or one per image"
+        raise refusal("class_index", class_index, rule, images=count)
     return np.broadcast_to(indices.astype("int64"), count)
 
 
 def _target(model, image, layer):
-    """Return the operation whose map is looked at."""
+    """Return the operation whose feature map is looked at."""
     if layer is not None:
         return taps.find(model, layer)
     last, has_kernel = None, False
@@ -120,11 +128,11 @@ def _target(model, image, layer):
         if has_kernel and _is_map(shape, _format_of(operation, model)):
             last = operation
     if last is None:
-        raise ValueError(
-            "`model` must have a layer that gives a map of several "
-            f"positions. Received: {model.name!r}, which has none behind a "
-            "layer with a kernel"
+        rule = (
+            "must have a layer, behind one with a kernel, that gives a "
+            "feature map of several positions"
         )
+        raise refusal("model", model.name, rule)
     return last
 
 
@@ -160,7 +168,7 @@ def _is_map(shape, data_format):
 
 
 def _maps(model, target, images, indices):
-    """Heat maps before they are resized, shape `(images, *positions)`."""
+    """Compute heat maps of their own size, `(images, *positions)`."""
     pair = taps.run(
         functools.partial(_derive, model, target, indices), model, images
     )
@@ -175,7 +183,7 @@ def _maps(model, target, images, indices):
 
 
 def _derive(model, target, indices, images):
-    """Return the map of `target`, and the derivative of the scores by it."""
+    """Return the output of `target`, and the scores' derivative by it."""
     import tensorflow as tf
 
     call, kept = target.call, []
@@ -200,45 +208,37 @@ def _derive(model, target, indices, images):
     _check_map(kept, target)
     gradient = tape.gradient(score, kept[-1])
     if gradient is None:
-        raise ValueError(
-            "`layer` must lead to the scores of the classes. "
-            f"Received: layer={target.name!r}"
-        )
+        rule = "must lead to the scores of the classes"
+        raise refusal("layer", target.name, rule)
     return kept[-1], gradient
 
 
 def _check_map(kept, target):
     if not kept:
-        raise ValueError(
-            "`layer` must take part in what the model computes. "
-            f"Received: layer={target.name!r}"
-        )
+        rule = "must take part in what the model computes"
+        raise refusal("layer", target.name, rule)
     shape = getattr(kept[-1], "shape", None)
     if shape is None or len(shape) != 4:
-        raise ValueError(
-            "`layer` must give a map: images, height, width and channels. "
-            f"Received: layer={target.name!r}, which gives "
-            f"{type(kept[-1]).__name__ if shape is None else tuple(shape)}"
-        )
+        gives = type(kept[-1]).__name__ if shape is None else tuple(shape)
+        rule = "must give a feature map: images, height, width and channels"
+        raise refusal("layer", target.name, rule, output=gives)
 
 
 def _check_scores(scores, model, indices):
     shape = getattr(scores, "shape", None)
     if shape is None or len(shape) != 2:
-        raise ValueError(
-            "`model` must be a classifier, with one output of shape (images, "
-            f"classes). Received: {model.name!r}, which gives "
-            f"{keras.tree.map_structure(lambda x: tuple(x.shape), scores)}"
+        gives = keras.tree.map_structure(lambda x: tuple(x.shape), scores)
+        rule = (
+            "must be a classifier, with one output of shape (images, classes)"
         )
+        raise refusal("model", model.name, rule, output=gives)
     if indices.max() >= shape[1]:
-        raise ValueError(
-            f"`class_index` must be below {shape[1]}, the number of classes. "
-            f"Received: class_index={indices.max()}"
-        )
+        rule = f"must be below {shape[1]}, the number of classes"
+        raise refusal("class_index", indices.max(), rule)
 
 
 def _without_top(model):
-    """Replacements by which a model returns scores, not probabilities."""
+    """Return replacements that make a model return scores."""
     graph = functional(model)
     if graph is None or len(graph.outputs) != 1:
         return []
@@ -246,15 +246,15 @@ def _without_top(model):
     if functional(last) is not None:
         return _without_top(last)
     activation = getattr(last, "activation", None)
-    if _makes_shares(getattr(activation, "__name__", "")):
+    if _makes_probabilities(getattr(activation, "__name__", "")):
         return [(last, "activation", keras.activations.linear)]
-    if _makes_shares(type(last).__name__):
+    if _makes_probabilities(type(last).__name__):
         return [(last, "call", lambda inputs, *args, **kwargs: inputs)]
     return []
 
 
-def _makes_shares(name):
-    return name.replace("_", "").lower() in TO_SHARES
+def _makes_probabilities(name):
+    return name.replace("_", "").lower() in TO_PROBABILITIES
 
 
 def _finish(maps, size):

@@ -9,6 +9,11 @@ import pathlib
 import numpy as np
 
 from eca_keras.errors import require
+from eca_keras.utils.documents import Heading
+from eca_keras.utils.documents import Paragraph
+from eca_keras.utils.documents import Picture
+from eca_keras.utils.documents import Table
+from eca_keras.utils.documents import to_html
 from eca_keras.utils.files import staged_folder
 from eca_keras.visualize import figures
 from eca_keras.visualize import taps
@@ -19,13 +24,10 @@ from eca_keras.visualize.gates import channel_weights
 from eca_keras.visualize.gates import class_means
 from eca_keras.visualize.gates import class_spread
 from eca_keras.visualize.heat_maps import grad_cam
-from eca_keras.visualize.page import page
 
 PAGE = "index.html"
 NUMBERS = "numbers.npz"
 TABLES = ("layers.csv", "class-means.csv", "kernels.csv")
-PICTURES = ("channel-weights", "stages", "kernels", "grad-cam")
-FILES = (PAGE, NUMBERS, *TABLES, *(f"{name}.png" for name in PICTURES))
 
 DPI = 110
 GRAD_CAM_COLUMNS = 3
@@ -36,6 +38,30 @@ HEADINGS = {
     "kernels": "Kernels along the channels",
     "grad-cam": "Grad-CAM",
 }
+CAPTIONS = {
+    "channel-weights": (
+        "What each channel is multiplied by, averaged over the images of a "
+        "class. Where the lines are apart, the layer tells the classes apart. "
+        '"class spread" in the table is their standard deviation, averaged '
+        "over the channels. Of many channels 64 or fewer at equal distances "
+        "are drawn."
+    ),
+    "stages": (
+        "All channel weights of all images, by the size of the feature map "
+        "that they belong to."
+    ),
+    "kernels": (
+        "What a channel's weight takes from the means of its neighbours (0: "
+        "its own). Of kernels that differ by channel: mean and standard "
+        "deviation over the channels."
+    ),
+    "grad-cam": (
+        "Left the image and its class; right the predicted class with its "
+        "probability, and where the model sees it; 1 is the largest value in "
+        "the image."
+    ),
+}
+FILES = (PAGE, NUMBERS, *TABLES, *(f"{kind}.png" for kind in HEADINGS))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +71,10 @@ class Findings:
     Attributes:
         weights: List of `ChannelWeights`; empty without attention.
         kernels: What `channel_kernels` returns.
-        shown: Places in the sample of the images with heat maps.
+        shown: Indices in the sample of the images with heat maps.
         maps: Heat maps of these.
         guesses: Index of the class that the model takes each for.
-        shares: The probability that it gives that class.
+        probabilities: What it gives that class.
         note: A sentence if something could not be measured, else "".
     """
 
@@ -57,7 +83,7 @@ class Findings:
     shown: np.ndarray
     maps: np.ndarray
     guesses: np.ndarray
-    shares: np.ndarray
+    probabilities: np.ndarray
     note: str = ""
 
 
@@ -85,7 +111,7 @@ def measure(model, sample, *, heat_maps, layer, batch_size):
     images = sample.images[shown]
     # First what may be refused, before the slower part.
     maps = grad_cam(model, images, layer=layer, batch_size=batch_size)
-    shares = np.concatenate(
+    probabilities = np.concatenate(
         [
             np.asarray(model(batch, training=False))
             for batch in taps.batches(images, batch_size)
@@ -97,14 +123,19 @@ def measure(model, sample, *, heat_maps, layer, batch_size):
         kernels = channel_kernels(model)
     except NoChannelWeights as error:
         note = f"Only Grad-CAM is shown: {error}"
-    guesses = shares.argmax(axis=1)
     return Findings(
-        weights, kernels, shown, maps, guesses, shares.max(axis=1), note
+        weights,
+        kernels,
+        shown,
+        maps,
+        probabilities.argmax(axis=1),
+        probabilities.max(axis=1),
+        note,
     )
 
 
 def write(path, findings, sample, *, name, labels):
-    """Write pictures, tables and a page with all of them.
+    """Write figures, tables and a page with all of them.
 
     Args:
         path: The folder, which must be new, empty or an earlier result.
@@ -113,18 +144,19 @@ def write(path, findings, sample, *, name, labels):
         name: What the model is called.
         labels: Names of all classes of the model.
     """
-    require("train", "A picture", "matplotlib")
+    require("train", "A figure", "matplotlib")
     with staged_folder(path, is_ours=_is_ours) as folder:
         folder = pathlib.Path(folder)
         folder.mkdir()
-        pictures = {
-            kind: _png(figure)
-            for kind, figure in _figures(findings, sample, labels)
-        }
-        for kind, content in pictures.items():
-            (folder / f"{kind}.png").write_bytes(content)
-        rows = _layer_rows(findings, sample) if findings.weights else None
-        if rows:
+        blocks = [Paragraph(text) for text in _summary(findings, sample)]
+        for kind, figure in _figures(findings, sample, labels):
+            picture = Picture(f"{kind}.png", HEADINGS[kind], _png(figure))
+            (folder / picture.name).write_bytes(picture.content)
+            blocks.append(Heading(HEADINGS[kind]))
+            blocks += [picture, Paragraph(CAPTIONS[kind])]
+        if findings.weights:
+            rows = _layer_rows(findings, sample)
+            blocks += [Heading("Layers"), Table(rows)]
             _write_csv(folder / "layers.csv", rows)
             _write_csv(
                 folder / "class-means.csv", _class_rows(findings, sample)
@@ -132,12 +164,7 @@ def write(path, findings, sample, *, name, labels):
         if findings.kernels:
             _write_csv(folder / "kernels.csv", _kernel_rows(findings.kernels))
         _write_numbers(folder / NUMBERS, findings, sample)
-        sections = [
-            (HEADINGS[kind], _caption(kind, sample), content)
-            for kind, content in pictures.items()
-        ]
-        text = page(name, _facts(findings, sample), sections, rows)
-        (folder / PAGE).write_text(text, "utf-8")
+        (folder / PAGE).write_text(to_html(name, blocks), "utf-8")
 
 
 def _is_ours(path):
@@ -157,9 +184,12 @@ def _figures(findings, sample, labels):
     if findings.kernels:
         yield "kernels", figures.kernels_figure(findings.kernels)
     titles = [
-        (sample.classes[sample.labels[place]], f"{labels[guess]} {share:.0%}")
-        for place, guess, share in zip(
-            findings.shown, findings.guesses, findings.shares, strict=True
+        (sample.classes[sample.labels[index]], f"{labels[guess]} {sure:.0%}")
+        for index, guess, sure in zip(
+            findings.shown,
+            findings.guesses,
+            findings.probabilities,
+            strict=True,
         )
     ]
     yield (
@@ -185,8 +215,8 @@ def _write_csv(path, rows):
 
 
 def _layer_rows(findings, sample):
-    titles = ("layer", "class", "map", "channels", "kernel size")
-    measures = ("mean", "deviation", "smallest", "largest", "class spread")
+    titles = ("layer", "class", "feature map", "channels", "kernel size")
+    measures = ("mean", "std", "min", "max", "class spread")
     rows = [(*titles, *measures)]
     for each in findings.weights:
         gates = each.gates
@@ -198,8 +228,8 @@ def _layer_rows(findings, sample):
                 each.name,
                 each.layer,
                 "x".join(map(str, each.positions)),
-                gates.shape[1],
-                "" if kernel is None else len(kernel),
+                str(gates.shape[1]),
+                "" if kernel is None else str(len(kernel)),
                 *(f"{value:.4f}" for value in (*values, class_spread(means))),
             )
         )
@@ -220,8 +250,8 @@ def _kernel_rows(kernels):
         # "all" where the channels share a kernel.
         columns = {"all": kernel} if kernel.ndim == 1 else enumerate(kernel.T)
         for channel, weights in dict(columns).items():
-            for place, weight in enumerate(weights):
-                offset = place - len(weights) // 2
+            for tap, weight in enumerate(weights):
+                offset = tap - len(weights) // 2
                 yield name, channel, offset, f"{weight:.8g}"
 
 
@@ -238,39 +268,14 @@ def _write_numbers(path, findings, sample):
     )
 
 
-def _facts(findings, sample):
+def _summary(findings, sample):
     counts = [
         f"{np.count_nonzero(sample.labels == label)} of {name}"
         for label, name in sample.classes.items()
     ]
-    facts = [
-        f"Measured on {len(sample.labels)} {sample.part} images of "
+    yield (
+        f"Measured on {len(sample.labels)} {sample.split} images of "
         f"{sample.data}: {', '.join(counts)}."
-    ]
-    return [*facts, findings.note + "."] if findings.note else facts
-
-
-def _caption(kind, sample):
-    return {
-        "channel-weights": (
-            "What each channel is multiplied by, averaged over the images of "
-            "a class. Lines apart: the layer tells the classes apart. "
-            '"class spread" in the table is their standard deviation, '
-            "averaged over the channels. Of many channels 64 or fewer at equal "
-            "distances are drawn."
-        ),
-        "stages": (
-            "All channel weights of all images, by the size of the map that "
-            "they belong to."
-        ),
-        "kernels": (
-            "What a channel's weight takes from the means of its neighbours "
-            "(0: its own). Of kernels that differ by channel: mean and "
-            "standard deviation over the channels."
-        ),
-        "grad-cam": (
-            "Left the image and its class; right what the model takes it "
-            "for, with the probability, and where it sees that; 1 is the "
-            "largest value in the image."
-        ),
-    }[kind]
+    )
+    if findings.note:
+        yield f"{findings.note}."

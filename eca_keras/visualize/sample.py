@@ -4,14 +4,15 @@ import dataclasses
 import difflib
 
 import numpy as np
-import tensorflow as tf
 
 from eca_keras.errors import InputError
 from eca_keras.images.decode import shown_size
-from eca_keras.training.data.source import FETCHED
+from eca_keras.utils.checks import listed
+from eca_keras.utils.checks import refusal
 from eca_keras.visualize.figures import MAX_CLASSES
 
 DEFAULT_CLASSES = 4  # as many as in the figures of the paper
+CHUNK = 256  # images whose labels are read at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,31 +21,31 @@ class Sample:
 
     Attributes:
         data: Name of the data.
-        part: `"train"`, `"validation"` or `"test"`.
+        split: `"train"`, `"validation"` or `"test"`.
         classes: Dictionary of the labels to their names.
-        indices: int64 array, where in the part the images are, class by
+        indices: int64 array, where in the split the images are, class by
             class.
         labels: int64 array, the label of each image.
         images: uint8 array of shape `(images, size, size, channels)`.
     """
 
     data: str
-    part: str
+    split: str
     classes: dict
     indices: np.ndarray
     labels: np.ndarray
     images: np.ndarray
 
 
-def take(trained, data, part, names, count):
+def take(trained, data, split, names, count):
     """Take up to `count` images of each class.
 
     Which ones depends on the data and `count` alone.
 
     Args:
-        trained: `training.trained.Trained`.
+        trained: A trained classifier, `eca_keras.training.Trained`.
         data: As in `TrainConfig`; by default that of the run.
-        part: By default the test images, or the validation images where
+        split: By default the test images, or the validation images where
             there are none.
         names: Names of the classes; by default `DEFAULT_CLASSES` of them, at
             equal distances.
@@ -57,22 +58,21 @@ def take(trained, data, part, names, count):
         InputError: if there is no such data, class or image.
     """
     source, data = trained.source(data)
-    part = part or ("validation" if source.test is None else "test")
-    split = getattr(source, part)
+    name = split or ("validation" if source.test is None else "test")
+    split = getattr(source, name)
     if split is None:
-        raise InputError(f"data={data!r} has no part {part!r}")
+        raise InputError(f"data={data!r} has no split {name!r}")
     classes = _classes(source.class_names, names)
     found = _search(split, classes, count)
     empty = [classes[label] for label in classes if not len(found[label])]
     if empty:
         raise InputError(
-            f"The {part} part of data={data!r} has no image of "
-            f"{', '.join(empty)}"
+            f"The {name} split of data={data!r} has no image of {listed(empty)}"
         )
     indices = np.concatenate([found[label] for label in classes])
     labels = np.repeat(list(classes), [len(found[label]) for label in classes])
     images = np.stack([_shown(split, trained, int(i)) for i in indices])
-    return Sample(data, part, classes, indices, labels, images)
+    return Sample(data, name, classes, indices, labels, images)
 
 
 def _classes(known, names):
@@ -84,16 +84,12 @@ def _classes(known, names):
     for name in names:
         if name not in known:
             close = difflib.get_close_matches(name, known, 5, 0)
-            raise InputError(
-                "`classes` must be names of classes of the data, such as "
-                f"{', '.join(close)}. Received: {name!r}"
-            )
+            rule = f"must be names of classes, such as {listed(close)}"
+            raise refusal("classes", name, rule)
     names = list(dict.fromkeys(names))
     if len(names) > MAX_CLASSES:
-        raise InputError(
-            f"`classes` must be at most {MAX_CLASSES}, which is what a "
-            f"picture can tell apart. Received: {len(names)}"
-        )
+        rule = f"must be at most {MAX_CLASSES}, which a figure can tell apart"
+        raise refusal("classes", names, rule)
     return {known.index(name): name for name in names}
 
 
@@ -102,10 +98,10 @@ def _search(split, classes, count):
     found = {label: [] for label in classes}
     order = np.random.default_rng(0).permutation(split.size)
     order = order[~np.isin(order, split.bad)]
-    for start in range(0, len(order), FETCHED):
-        chunk = order[start : start + FETCHED]
-        _, labels = split.fetch(tf.constant(chunk, tf.int64))
-        for index, label in zip(chunk, labels.numpy(), strict=True):
+    for start in range(0, len(order), CHUNK):
+        chunk = order[start : start + CHUNK]
+        _, labels = split.fetch(chunk)
+        for index, label in zip(chunk, np.asarray(labels), strict=True):
             if label in found and len(found[label]) < count:
                 found[label].append(index)
         if all(len(indices) == count for indices in found.values()):

@@ -5,6 +5,9 @@ import difflib
 
 import keras
 
+from eca_keras.utils.checks import check_count
+from eca_keras.utils.checks import listed
+from eca_keras.utils.checks import refusal
 from eca_keras.utils.keras_graph import children
 from eca_keras.utils.keras_graph import data_format
 from eca_keras.utils.keras_graph import functional
@@ -17,8 +20,8 @@ _ABSENT = object()
 def walk(model, prefix=""):
     """Yield `(path, operation)` of all that a model is made of, each once.
 
-    Models and layers inside are gone into, after they were yielded
-    themselves; what is in them has their names in front: `"backbone/conv1"`.
+    Models and layers inside are supported: they are yielded first, and what
+    is in them has their names in front: `"backbone/conv1"`.
     Besides layers there are the operations of `keras.ops`, but no inputs.
     """
     yield from _walk(model, prefix, set())
@@ -60,17 +63,16 @@ def find(model, name):
     if len(paths) == 1:
         return parts[paths[0]]
     if paths:
-        raise ValueError(
-            f"`layer` must be the name of one layer, {len(paths)} have this "
-            f"name: {', '.join(paths)}. Received: layer={name!r}"
+        rule = (
+            f"must be the name of one layer, {len(paths)} have this name: "
+            f"{listed(paths)}"
         )
+        raise refusal("layer", name, rule)
     names = {path.rpartition("/")[2]: path for path in parts}
     close = difflib.get_close_matches(str(name), names, CLOSE_NAMES, 0)
-    raise ValueError(
-        f"`layer` must be the name of a layer of {model.name!r}, such as "
-        f"{', '.join(names[each] for each in close)}. "
-        f"Received: layer={name!r}"
-    )
+    shown = listed(names[each] for each in close)
+    rule = f"must be the name of a layer of {model.name!r}, such as {shown}"
+    raise refusal("layer", name, rule)
 
 
 @contextlib.contextmanager
@@ -101,7 +103,7 @@ def replaced(replacements):
 def run(function, model, inputs):
     """Return `function(inputs)`, a structure of tensors.
 
-    On a CPU, TensorFlow runs convolutions of channels-first maps only where
+    On a CPU, TensorFlow runs channels-first convolutions only where
     they are compiled. Then what `function` hears from the layers of the
     model are symbolic tensors: it has to return those it wants.
     """
@@ -127,20 +129,12 @@ def batches(inputs, size):
 
 
 def check_images(images, batch_size):
-    """Raise ValueError unless there is an image, and room for one."""
+    """Refuse images and a batch size unless there is an image."""
     arrays = keras.tree.flatten(images)
     if not arrays or not all(getattr(array, "shape", ()) for array in arrays):
-        raise ValueError(
-            "`images` must be an array, the first axis of which is that of "
-            f"the images. Received: images={images!r}"
-        )
+        rule = "must be an array, the first axis of which is that of the images"
+        raise refusal("images", images, rule)
     if not all(map(len, arrays)):
-        raise ValueError(
-            "`images` must hold at least one image. Received: shape="
-            f"{tuple(arrays[0].shape)}"
-        )
-    if batch_size < 1:
-        raise ValueError(
-            "`batch_size` must be at least 1. "
-            f"Received: batch_size={batch_size}"
-        )
+        shape = tuple(arrays[0].shape)
+        raise refusal("images", shape, "must hold at least one image")
+    check_count("batch_size", batch_size)

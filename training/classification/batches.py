@@ -5,12 +5,12 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from eca_keras.images.decode import shown_size
+from eca_keras.images.resize import shown_size
 from eca_keras.training.data import feed
 from eca_keras.training.data import sharding
 
 # MixUp and CutMix mix within so many neighbours of the (random) order, for a
-# result that does not depend on how many replicas share the batch. Where a
+# result that does not depend on how many replicas split the batch. Where a
 # replica's batch is no multiple of it, they mix within that.
 MIX_GROUP = 16
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 class Classification:
     """Cross-entropy, top-1 and top-5 of a network, as sums over images.
 
-    Sums of several batches, replicas or hosts add up to those of all their
+    Sums of several batches, replicas or workers add up to those of all their
     images, whatever the sizes of the batches.
 
     Args:

@@ -11,7 +11,7 @@ from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.applications.image_settings import numbered_labels
 from eca_keras.errors import InputError
 from eca_keras.images.decode import read_for_user
-from eca_keras.images.decode import shown_size
+from eca_keras.images.resize import shown_size
 from eca_keras.training.classification.batches import evaluation_feed
 from eca_keras.training.classification.model import normalization
 from eca_keras.training.classification.objective import Classification

@@ -17,7 +17,7 @@ from eca_keras.utils.checks import listed
 
 CHANNELS = 3
 
-PARTS = {
+SPLITS = {
     "train": ("train", "training"),
     "validation": ("val", "validation", "valid"),
     "test": ("test", "testing"),
@@ -42,16 +42,16 @@ def load(path, validation_fraction, check_images=True):
             f"Received: data='folder:{path}'"
         )
     folders = {
-        part: next((root / n for n in names if (root / n).is_dir()), None)
-        for part, names in PARTS.items()
+        split: next((root / n for n in names if (root / n).is_dir()), None)
+        for split, names in SPLITS.items()
     }
     if folders["train"] is None:
         folders = {"train": root, "validation": None, "test": None}
     class_names = _class_names(folders["train"])
     others = []
     files = {
-        part: _files(folder, class_names, others)
-        for part, folder in folders.items()
+        split: _files(folder, class_names, others)
+        for split, folder in folders.items()
         if folder is not None
     }
     if check_images:

@@ -47,12 +47,12 @@ class Objects:
         return np.arange(*self.spans[image])
 
     def counts(self):
-        """How many objects each image has to learn from, `(images,)`."""
+        """How many objects each image is trained on, `(images,)`."""
         before = np.concatenate([[0], np.cumsum(~self.crowd)])
         return before[self.spans[:, 1]] - before[self.spans[:, 0]]
 
     def targets(self, image, max_objects):
-        """Rows of the objects of an image to learn from.
+        """Rows of the objects of an image to train on.
 
         Crowds are left out. Where there are more objects than `max_objects`,
         those with the largest boxes are taken, in the order of the annotations.
@@ -66,7 +66,7 @@ class Objects:
         return rows[np.sort(largest)]
 
     def padded(self, image, max_objects):
-        """Corners and labels of the objects of an image to learn from.
+        """Corners and labels of the objects of an image to train on.
 
         Returns:
             float32 `(max_objects, 4)` in pixels of the file, and int32
@@ -80,7 +80,7 @@ class Objects:
         return boxes, labels
 
     def mask_images(self, image, max_objects, size):
-        """What of their boxes the objects to learn from cover.
+        """What of their boxes the objects to train on cover.
 
         Args:
             image: Number of the image.
@@ -92,7 +92,7 @@ class Objects:
         """
         masks = np.zeros((max_objects, MASK_SIDE, MASK_SIDE), "uint8")
         for place, row in enumerate(self.targets(image, max_objects)):
-            masks[place] = self.segmentations.picture(
+            masks[place] = self.segmentations.mask_image(
                 row, self.corners[row], size
             )
         return masks

@@ -82,17 +82,17 @@ def _split(split, count, seed, masks):
 
 
 def draw(rng):
-    """Draws a picture with one to three shapes that do not overlap.
+    """Draws a image with one to three shapes that do not overlap.
 
     Args:
         rng: `np.random.Generator`.
 
     Returns:
-        `(picture, boxes, kinds, areas)`: float64 `(SIDE, SIDE, 3)` of about
+        `(image, boxes, kinds, areas)`: float64 `(SIDE, SIDE, 3)` of about
         unit variance, and lists of corners, of numbers of `CLASSES`, and of
-        masks of the size of the picture.
+        masks of the size of the image.
     """
-    picture = rng.normal(0, 0.2, (SIDE, SIDE, 3)) + rng.uniform(-0.5, 0.5, 3)
+    image = rng.normal(0, 0.2, (SIDE, SIDE, 3)) + rng.uniform(-0.5, 0.5, 3)
     boxes, kinds, areas = [], [], []
     for _ in range(rng.integers(1, 4)):
         box = _free_box(rng, boxes)
@@ -101,11 +101,11 @@ def draw(rng):
         kind = int(rng.integers(len(CLASSES)))
         color = rng.uniform(1, 2, 3) * rng.choice([-1, 1], 3)
         inside = _inside(kind, box)
-        picture[inside] = color
+        image[inside] = color
         boxes.append(box)
         kinds.append(kind)
         areas.append(inside)
-    return picture, boxes, kinds, areas
+    return image, boxes, kinds, areas
 
 
 def _free_box(rng, others):

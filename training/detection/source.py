@@ -76,7 +76,7 @@ class DetectionSplit:
         return self.objects.segmentations is not None
 
     def notes_on_crowded_images(self, max_objects):
-        """Sentences about the objects that are too many to learn.
+        """Sentences about the objects that are too many to train on.
 
         Args:
             max_objects: Objects per image, see `training_batches`.
@@ -151,8 +151,8 @@ class DetectionSource:
     """A dataset with objects.
 
     Attributes:
-        train: `DetectionSplit` to learn from.
-        validation: `DetectionSplit` to measure with.
+        train: `DetectionSplit` to train on.
+        validation: `DetectionSplit` to validate with.
         class_names: Name of each label.
         category_ids: What the annotations call each label.
         notes: Sentences about the data that the user should see.

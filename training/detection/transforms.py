@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from eca_keras.applications.preprocessing import mean_pixel
-from eca_keras.images.decode import resize_quickly
+from eca_keras.images.resize import resize_quickly
 
 
 def fitted_sizes(sizes, input_shape):
