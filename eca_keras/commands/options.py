@@ -89,6 +89,8 @@ def _with_value(flag, value):
     """Return an option with a value, from the value's `repr`."""
     if flag.startswith("--") and value in ("True", "False"):
         return flag if value == "True" else f"--no-{flag[2:]}"
+    if value == "None" and flag == "--attention":  # as the builders have it
+        value = "none"
     value = value.strip("'\"")
     if value[:1] in ("[", "("):
         value = re.sub(r"[^-+.\w ]", "", value)
