@@ -12,6 +12,7 @@ from benchmarks.torch_process import RESNET_NAMES
 from benchmarks.worker import RemoteStep
 from eca_keras.errors import InputError
 from eca_keras.profiling import timing as benchmarking
+from eca_keras.profiling.tables import aligned
 from eca_keras.training.classification.model import parse_kernel_size
 from eca_keras.utils import checks
 
@@ -210,4 +211,4 @@ def format_detectors(rows):
                 f"{row.peak_memory / 1e9:.2f}",
             )
         )
-    return benchmarking.aligned(table)
+    return aligned(table)

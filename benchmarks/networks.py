@@ -15,6 +15,7 @@ from eca_keras.errors import ComparisonFailed
 from eca_keras.errors import InputError
 from eca_keras.profiling import timing as benchmarking
 from eca_keras.profiling.counts import profile
+from eca_keras.profiling.tables import aligned
 from eca_keras.training.classification.model import build_network
 from eca_keras.training.classification.model import default_size
 from eca_keras.training.classification.model import kernel_size_of
@@ -314,4 +315,4 @@ def format_networks(rows):
                 f"{row.library_ratio:.2f}",
             )
         )
-    return benchmarking.aligned(table, names=3)
+    return aligned(table, names=3)

@@ -8,9 +8,9 @@ from keras import layers
 
 import eca_keras
 from eca_keras.profiling import timing as benchmarking
+from eca_keras.profiling.tables import format_table
+from eca_keras.profiling.tables import write_csv
 from eca_keras.profiling.timing import Latency
-from eca_keras.profiling.timing import format_table
-from eca_keras.profiling.timing import write_csv
 
 # Two rounds of two models in which "b" takes 4 / 2 and 9 / 3 of the time.
 WALL = np.array([[2.0, 4.0], [3.0, 9.0]])

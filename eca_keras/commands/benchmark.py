@@ -64,7 +64,7 @@ class Benchmark:
     accuracy: pathlib.Path | None = None
 
     def run(self):
-        from eca_keras.profiling.timing import write_csv
+        from eca_keras.profiling.tables import write_csv
 
         self._check()
         try:

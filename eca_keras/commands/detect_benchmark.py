@@ -39,7 +39,7 @@ class DetectBenchmark:
 
     def run(self):
         import benchmarks as comparison
-        from eca_keras.profiling.timing import write_csv
+        from eca_keras.profiling.tables import write_csv
 
         rows = comparison.compare_detectors(
             self.network,

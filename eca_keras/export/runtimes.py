@@ -18,6 +18,7 @@ from eca_keras.export.onnx import export_onnx
 from eca_keras.export.quiet import quiet
 from eca_keras.export.tflite.convert import export_tflite
 from eca_keras.profiling import timing as benchmarking
+from eca_keras.profiling.tables import aligned
 from eca_keras.utils import checks as value_checks
 from eca_keras.utils.figures import new_figure
 from eca_keras.utils.figures import save_figure
@@ -312,7 +313,7 @@ def format_runtimes(rows):
                 f"{row.runtime_ratio:.2f}",
             )
         )
-    return benchmarking.aligned(table)
+    return aligned(table)
 
 
 def write_picture(rows, path):
