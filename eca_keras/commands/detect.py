@@ -270,7 +270,7 @@ class Detect:
     """
 
     action: typing.Annotated[
-        typing.Union[tuple(map(_subcommand, _ACTIONS))],  # noqa: UP007
+        typing.Union[tuple(map(_subcommand, _ACTIONS))],  # type: ignore[valid-type]  # noqa: UP007
         tyro.conf.arg(name=""),
     ]
 

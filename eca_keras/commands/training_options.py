@@ -31,8 +31,8 @@ class TrainingOptions:
     dry_run: bool = False
 
     # Dataclass of the settings, and the function that gives a recipe's.
-    SETTINGS = None
-    RECIPE = None
+    SETTINGS: typing.Any = None
+    RECIPE: typing.Any = None
 
     def __post_init__(self):
         """Leaves the checks to `run`: the parser would frame their words."""

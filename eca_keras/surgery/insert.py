@@ -77,9 +77,9 @@ def insert_attention(
             halve every feature map of a trained network. With `True` the
             layers are `ECA(gate_scale=2, kernel_initializer="zeros")`: every
             gate is exactly `2 * sigmoid(0) = 1`, and every weight has a
-            gradient from the first step on, which a factor that blends the gate in
-            from 0 would not give. After training, the 2 can be moved into
-            the layer before, see `ECA`. For `"eca"` and `"eca_circular"`.
+            gradient from the first step on, which a factor that blends the
+            gate in from 0 would not give. After training, the 2 can be moved
+            into the layer before, see `ECA`. For `"eca"` and `"eca_circular"`.
         name: Name of the new model; that of the given one by default.
 
     Returns:

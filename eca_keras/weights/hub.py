@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from eca_keras import errors
+from eca_keras.applications.image_settings import Interpolation
 from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.applications.preprocessing import IMAGENET_MEAN
 from eca_keras.applications.preprocessing import IMAGENET_STD
@@ -42,7 +43,7 @@ class Images:
     crop: float = 0.875
     test_size: int = 224
     test_crop: float = 0.875
-    interpolation: str = "bicubic"
+    interpolation: Interpolation = "bicubic"
 
     def preprocessing(self, test: bool = False) -> Preprocessing:
         """Return the `Preprocessing`, which names no classes."""

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import typing
 
 import keras
 
@@ -40,13 +41,13 @@ class Job:
     steps: int
 
     # Parts of the data.
-    PARTS = ("train", "validation", "test")
+    PARTS: typing.ClassVar[tuple[str, ...]] = ("train", "validation", "test")
     # Figures that an evaluation gives.
-    figures = ()
+    figures: typing.ClassVar[typing.Any] = ()
     # How figures are said, by their names.
-    WORDS = {}
+    WORDS: typing.ClassVar[dict[str, str]] = {}
     # The pictures of `curves.png`, `Panel` each.
-    panels = (
+    panels: typing.ClassVar[typing.Any] = (
         Panel("Loss", {"loss": "training"}),
         Panel("Learning rate", {"learning_rate": None}),
     )
