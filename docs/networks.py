@@ -88,7 +88,7 @@ def row(name):
         f"{counted.trainable_parameters:,}",
         f"{counted.attention_parameters:,}",
         f"{counted.macs / 1e6:,.0f}",
-        f"{counted.authors_macs:,}",
+        f"{counted.thop_macs:,}",
         PRINTED.get(name, ""),
     )
 

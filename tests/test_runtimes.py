@@ -15,7 +15,7 @@ from PIL import Image
 from eca_keras import cli
 from eca_keras.export import runtimes
 from eca_keras.export.runtimes import RuntimeLatency
-from eca_keras.profiling import timing as benchmarking
+from eca_keras.profiling.tables import write_csv
 
 ROWS = [
     runtimes._row(
@@ -190,7 +190,7 @@ def test_table():
 
 
 def test_csv(tmp_path):
-    benchmarking.write_csv(ROWS, tmp_path / "rows.csv")
+    write_csv(ROWS, tmp_path / "rows.csv")
     with (tmp_path / "rows.csv").open(newline="") as file:
         read = list(csv.DictReader(file))
     assert read == [

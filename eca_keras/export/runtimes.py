@@ -17,6 +17,8 @@ from eca_keras.export.endpoints import OUTPUT_NAME
 from eca_keras.export.onnx import export_onnx
 from eca_keras.export.tflite.convert import export_tflite
 from eca_keras.profiling import timing as benchmarking
+from eca_keras.profiling.tables import aligned
+from eca_keras.profiling.tables import quartiles
 from eca_keras.utils import checks as value_checks
 from eca_keras.utils.figures import new_figure
 from eca_keras.utils.figures import save_figure
@@ -274,8 +276,8 @@ RUNTIMES = {
 
 
 def _row(seconds, first_model, first_runtime, **fields):
-    lower, middle, upper = benchmarking.quartiles(seconds)
-    ratios = benchmarking.quartiles(seconds / first_model)
+    lower, middle, upper = quartiles(seconds)
+    ratios = quartiles(seconds / first_model)
     return RuntimeLatency(
         rounds=len(seconds),
         seconds=middle,
@@ -312,7 +314,7 @@ def format_runtimes(rows):
                 f"{row.runtime_ratio:.2f}",
             )
         )
-    return benchmarking.aligned(table)
+    return aligned(table)
 
 
 def write_picture(rows, path):

@@ -107,8 +107,18 @@ def data_format(value):
 
 
 def listed(names, limit=10):
-    """Return the first names, with commas, and how many more there are."""
-    names = [str(name) for name in names]
-    text = ", ".join(names[:limit])
+    """Join the first names with commas and say how many more there are.
+
+    They may come from a file: any length and any character is fine.
+    """
+    names = list(names)
+    text = ", ".join(map(shown, names[:limit]))
     more = len(names) - limit
     return f"{text}, and {more} more" if more > 0 else text
+
+
+def shown(name, limit=80):
+    """Return a name for a message: printable and not too long."""
+    name = str(name)
+    name = name if name.isprintable() else repr(name)
+    return name if len(name) <= limit else f"{name[:limit]}..."

@@ -13,7 +13,7 @@ import keras
 # for five halvings and a large last window.
 NOMINAL_SIZE = 256
 
-# These change the size of a map by a border, not its resolution.
+# These change the size of a feature map by a border, not its resolution.
 BORDERS = ("ZeroPadding", "Cropping", "Pad")
 
 

@@ -176,7 +176,7 @@ class _Recorder:
 
 
 def class_means(
-    gates: np.ndarray, labels: Sequence[int], classes: Sequence[int]
+    gates: np.ndarray, labels: Tensors, classes: Sequence[int]
 ) -> np.ndarray:
     """Average gates over the images of each class.
 

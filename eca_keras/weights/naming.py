@@ -76,7 +76,7 @@ class Variable(typing.NamedTuple):
 
 
 def leaf(variable):
-    """PyTorch's name of a variable within its module."""
+    """Return PyTorch's name of a variable within its module."""
     return _LEAVES.get(variable.name, variable.name)
 
 

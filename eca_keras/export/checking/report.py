@@ -48,7 +48,7 @@ class Report:
     preprocessing: dict | None = None
 
     # Written to the JSON besides the fields.
-    PROPERTIES = ("passed", "varies")
+    PROPERTIES: tuple[str, ...] = ("passed", "varies")
 
     @property
     def passed(self):
