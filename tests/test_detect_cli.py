@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 
+import numpy as np
 import pytest
 from detect_runs import coco_folder
 from detect_runs import quick
@@ -16,9 +17,11 @@ from test_cli import refused
 from eca_keras import cli
 from eca_keras.commands.detect_train import DetectTrain
 from eca_keras.commands.predict import describe
+from eca_keras.training import Trained
 from eca_keras.training.detection import DETECT_RECIPES
 from eca_keras.training.detection.average_precision import average_precision
 from eca_keras.training.detection.data import load_detection_source
+from eca_keras.visualize import channel_weights
 
 pytest.importorskip("pycocotools")
 
@@ -93,6 +96,47 @@ def test_pictures_in_the_place_of_images(run, capsys, tmp_path):
     arguments += ["--model", str(run), "--figures", str(tmp_path)]
     assert "good.objects.png would be lost" in refused(arguments, capsys)
     assert drawn.read_text() == "precious"
+
+
+def test_visualize(run, capsys, tmp_path):
+    output = tmp_path / "figures"
+    arguments = ["visualize", str(run), "--output", str(output)]
+    options = ["--split", "train", "--images", "2"]
+    assert cli.main([*arguments, *options]) == 0
+    names = {path.name for path in output.iterdir()}
+    assert {"index.html", "stages.png", "layers.csv"} <= names
+    assert "grad-cam.png" not in names
+    numbers = np.load(output / "numbers.npz")
+    gates = [numbers[name] for name in numbers if name.startswith("gates/")]
+    assert gates
+    assert all(len(each) == len(numbers["labels"]) > 1 for each in gates)
+    # What one layer gives on one image, by another way.
+    trained = Trained.load(run)
+    split, _ = trained.split(trained.source()[0], "train")
+    image = trained.shown(split.read(int(numbers["indices"][0])))
+    inputs = trained.inputs(np.asarray(image)[None])
+    [first, *_] = channel_weights(trained.network, inputs)
+    np.testing.assert_allclose(first.gates[0], gates[0][0], atol=1e-5)
+    said = refused([*arguments, "--heat-maps", "2"], capsys)
+    assert f"`--heat-maps` is for classifiers; {run} holds a detector" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["predict", "a.png", "--top", "1"], "top"),
+        (["export", "a.onnx", "--channels-first"], "channels-first"),
+    ],
+)
+def test_options_of_a_classifier(arguments, option, run, capsys):
+    said = refused([*arguments, "--model", str(run)], capsys)
+    assert f"`--{option}`" in said
+    assert "classifier" in said
+
+
+def test_card(run, capsys):
+    assert cli.main(["card", "--model", str(run)]) == 0
+    assert "MaskRCNN" in capsys.readouterr().out
 
 
 def test_recipe_file_and_overrides(tmp_path):

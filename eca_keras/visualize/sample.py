@@ -2,11 +2,11 @@
 
 import dataclasses
 import difflib
+from typing import Any
 
 import numpy as np
 
 from eca_keras.errors import InputError
-from eca_keras.images.decode import shown_size
 from eca_keras.utils.checks import listed
 from eca_keras.utils.checks import refusal
 from eca_keras.visualize.figures import MAX_CLASSES
@@ -26,7 +26,10 @@ class Sample:
         indices: int64 array, where in the split the images are, class by
             class.
         labels: int64 array, the label of each image.
-        images: uint8 array of shape `(images, size, size, channels)`.
+        images: uint8 array of shape `(images, height, width, channels)`.
+        inputs: The same as the network takes them.
+        network: The model whose layers are looked at: a classifier, or the
+            backbone of a detector.
     """
 
     data: str
@@ -35,6 +38,8 @@ class Sample:
     indices: np.ndarray
     labels: np.ndarray
     images: np.ndarray
+    inputs: np.ndarray
+    network: Any
 
 
 def take(trained, data, split, names, count):
@@ -43,8 +48,9 @@ def take(trained, data, split, names, count):
     Which ones depends on the data and `count` alone.
 
     Args:
-        trained: A trained classifier, `eca_keras.training.Trained`.
-        data: As in `TrainConfig`; by default that of the run.
+        trained: `eca_keras.training.Trained`. An image of a detector belongs
+            to the class of its largest object.
+        data: As in the settings of the run; by default that of the run.
         split: By default the test images, or the validation images where
             there are none.
         names: Names of the classes; by default `DEFAULT_CLASSES` of them, at
@@ -58,10 +64,7 @@ def take(trained, data, split, names, count):
         InputError: if there is no such data, class or image.
     """
     source, data = trained.source(data)
-    name = split or ("validation" if source.test is None else "test")
-    split = getattr(source, name)
-    if split is None:
-        raise InputError(f"data={data!r} has no split {name!r}")
+    split, name = trained.split(source, split)
     classes = _classes(source.class_names, names)
     found = _search(split, classes, count)
     empty = [classes[label] for label in classes if not len(found[label])]
@@ -71,8 +74,19 @@ def take(trained, data, split, names, count):
         )
     indices = np.concatenate([found[label] for label in classes])
     labels = np.repeat(list(classes), [len(found[label]) for label in classes])
-    images = np.stack([_shown(split, trained, int(i)) for i in indices])
-    return Sample(data, name, classes, indices, labels, images)
+    images = np.stack(
+        [np.asarray(trained.shown(split.read(int(i)))) for i in indices]
+    )
+    return Sample(
+        data=data,
+        split=name,
+        classes=classes,
+        indices=indices,
+        labels=labels,
+        images=images,
+        inputs=trained.inputs(images),
+        network=trained.network,
+    )
 
 
 def _classes(known, names):
@@ -100,8 +114,7 @@ def _search(split, classes, count):
     order = order[~np.isin(order, split.bad)]
     for start in range(0, len(order), CHUNK):
         chunk = order[start : start + CHUNK]
-        _, labels = split.fetch(chunk)
-        for index, label in zip(chunk, np.asarray(labels), strict=True):
+        for index, label in zip(chunk, _labels(split, chunk), strict=True):
             if label in found and len(found[label]) < count:
                 found[label].append(index)
         if all(len(indices) == count for indices in found.values()):
@@ -109,12 +122,17 @@ def _search(split, classes, count):
     return {label: np.sort(indices) for label, indices in found.items()}
 
 
-def _shown(split, trained, index):
-    settings = trained.preprocessing
-    image = shown_size(
-        split.read(index),
-        settings.image_size,
-        settings.crop_fraction,
-        settings.interpolation,
-    )
-    return image.numpy()
+def _labels(split, indices):
+    """Return the class of each image, -1 for one without objects."""
+    objects = getattr(split, "objects", None)
+    if objects is None:
+        return np.asarray(split.fetch(indices)[1])
+    return [_largest(objects, index) for index in indices]
+
+
+def _largest(objects, image):
+    rows = np.asarray(objects.rows(image))
+    rows = rows[~objects.crowd[rows]]
+    if not len(rows):
+        return -1
+    return objects.labels[rows[objects.areas[rows].argmax()]]
