@@ -22,6 +22,7 @@ from eca_keras.training.detection import DETECT_RECIPES
 from eca_keras.training.detection.average_precision import average_precision
 from eca_keras.training.detection.data import load_detection_source
 from eca_keras.visualize import channel_weights
+from eca_keras.visualize import sample
 
 pytest.importorskip("pycocotools")
 
@@ -61,9 +62,8 @@ def test_evaluate_on_all_images_of_a_file(run, data, capsys):
     assert cli.main(["evaluate", *arguments, *named]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert (printed["evaluated_on"], printed["images"]) == ("all", 4)
-    assert "for data with these two parts. Received: part='all'" in refused(
-        ["evaluate", *arguments], capsys
-    )
+    said = refused(["evaluate", *arguments], capsys)
+    assert "one that the data has, train, validation. Received: --split" in said
 
 
 def test_predict(run, capsys, tmp_path):
@@ -101,7 +101,11 @@ def test_pictures_in_the_place_of_images(run, capsys, tmp_path):
 def test_visualize(run, capsys, tmp_path):
     output = tmp_path / "figures"
     arguments = ["visualize", str(run), "--output", str(output)]
-    options = ["--split", "train", "--images", "2"]
+    trained = Trained.load(run)
+    split, _ = trained.split(trained.source()[0], "train")
+    largest = set(sample._labels(split, range(split.size))) - {-1}
+    seen = [trained.class_names[label] for label in largest]
+    options = ["--split", "train", "--images", "2", "--classes", *seen[:2]]
     assert cli.main([*arguments, *options]) == 0
     names = {path.name for path in output.iterdir()}
     assert {"index.html", "stages.png", "layers.csv"} <= names
@@ -111,8 +115,6 @@ def test_visualize(run, capsys, tmp_path):
     assert gates
     assert all(len(each) == len(numbers["labels"]) > 1 for each in gates)
     # What one layer gives on one image, by another way.
-    trained = Trained.load(run)
-    split, _ = trained.split(trained.source()[0], "train")
     image = trained.shown(split.read(int(numbers["indices"][0])))
     inputs = trained.inputs(np.asarray(image)[None])
     [first, *_] = channel_weights(trained.network, inputs)
@@ -135,8 +137,25 @@ def test_options_of_a_classifier(arguments, option, run, capsys):
 
 
 def test_card(run, capsys):
+    found = {"AP": 0.25, "AP50": 0.5, "mask_AP": 0.125}
+    metrics = {
+        **dict.fromkeys(("AP75", "mask_AP50", "mask_AP75"), 0.1),
+        **found,
+        "detector": "MaskRCNN",
+        "backbone": "ECAMobileNetV2",
+        "evaluated_on": "validation",
+        "images": 4,
+        "parameters": 9,
+        "epochs": 2,
+        "best_epoch": 2,
+        "replicas": 1,
+        "seconds": 3.0,
+    }
+    (run / "metrics.json").write_text(json.dumps(metrics))
     assert cli.main(["card", "--model", str(run)]) == 0
-    assert "MaskRCNN" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "MaskRCNN on ECAMobileNetV2" in said
+    assert all(f"{value:.3f}" in said for value in found.values())
 
 
 def test_recipe_file_and_overrides(tmp_path):
@@ -270,7 +289,7 @@ def test_export_on_other_data(run, capsys, tmp_path):
     arguments += ["--model", str(run), "--data", "shapes"]
     assert cli.main(arguments) == 2
     said = capsys.readouterr().err
-    assert "data='shapes' has other classes than the model" in said
+    assert "--data shapes has other classes than the model" in said
     assert not list(tmp_path.iterdir())
 
 
