@@ -140,12 +140,12 @@ class Study:
             partial: Whether a study may have no result at all yet.
         """
         from eca_keras.training.study import Records
-        from eca_keras.training.study import summarise
+        from eca_keras.training.study import summarize
         from eca_keras.training.study import write_report
 
         records = Records(self.output / "results")
         for study, base in studies:
-            summary = summarise(study, base, range(self.seeds), records)
+            summary = summarize(study, base, range(self.seeds), records)
             if partial and not summary.results:
                 _say(f"{study.name}: no run has ended well yet, no report")
                 continue

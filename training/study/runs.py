@@ -1,5 +1,7 @@
 """The runs of studies, one after the other, each of them resumable."""
 
+from __future__ import annotations
+
 import contextlib
 import csv
 import dataclasses
@@ -10,6 +12,10 @@ import pathlib
 import platform
 import shutil
 import time
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -19,18 +25,22 @@ from eca_keras.errors import Diverged
 from eca_keras.errors import InputError
 from eca_keras.errors import Interrupted
 from eca_keras.profiling.counts import profile
+from eca_keras.training.classification.config import TrainConfig
 from eca_keras.training.classification.model import build_classifier
 from eca_keras.training.config import deciding
 from eca_keras.training.run.loop import train
 from eca_keras.training.study.records import Records
 from eca_keras.training.study.records import Result
 from eca_keras.training.study.records import name_of
+from eca_keras.training.study.studies import Row
+from eca_keras.training.study.studies import Study
 from eca_keras.utils.keras_graph import kernel_sizes
+from eca_keras.utils.types import PathLike
 from eca_keras.version import __version__
 
 
-def config_of(row, base, seed):
-    """Returns the `TrainConfig` of a row and a seed.
+def config_of(row: Row, base: TrainConfig, seed: int) -> TrainConfig:
+    """Return the `TrainConfig` of a row and a seed.
 
     Args:
         row: `Row`.
@@ -40,8 +50,10 @@ def config_of(row, base, seed):
     return dataclasses.replace(base, **row.changes, seed=seed, export=())
 
 
-def queue(studies, seeds):
-    """Returns the runs of some studies, each of them once.
+def queue(
+    studies: Sequence[tuple[Study, TrainConfig]], seeds: Iterable[int]
+) -> dict[str, TrainConfig]:
+    """Return the runs of some studies, each of them once.
 
     Every row has its first seed before one has its second, so that a study
     that is stopped early has compared all of them alike.
@@ -76,14 +88,24 @@ class Runner:
         verbose: As in `train`.
     """
 
-    def __init__(self, folder, say=print, verbose=0):
+    def __init__(
+        self,
+        folder: PathLike,
+        say: Callable[[str], object] = print,
+        verbose: int = 0,
+    ):
         self.folder = pathlib.Path(folder)
         self.records = Records(self.folder / "results")
         self.say = say
         self.verbose = verbose
 
-    def run(self, runs, minutes=None, limit_runs=None):
-        """Trains the runs that have no result yet.
+    def run(
+        self,
+        runs: Mapping[str, TrainConfig],
+        minutes: float | None = None,
+        limit_runs: int | None = None,
+    ) -> int:
+        """Train the runs that have no result yet.
 
         Args:
             runs: As returned by `queue`.
@@ -131,7 +153,7 @@ class Runner:
         return len(self._missing(runs))
 
     def _missing(self, runs):
-        """Returns the runs without a result, and tidies up after the others."""
+        """Return the runs without a result, and tidies up after the others."""
         missing = {}
         for name, config in runs.items():
             work = self.folder / "work" / name
@@ -144,7 +166,7 @@ class Runner:
         return missing
 
     def _attempt(self, name, config):
-        """Trains a run, unless another process does; returns its result."""
+        """Train a run, unless another process does; return its result."""
         work = self.folder / "work" / name
         with _claimed(work) as mine:
             # Another process may have ended it while this one was busy.
@@ -181,8 +203,8 @@ class Runner:
         return _result(config, work, metrics)
 
 
-def check_alone(config):
-    """Returns the settings for this host, which has to be the only one.
+def check_alone(config: TrainConfig) -> TrainConfig:
+    """Return the settings for this host, which has to be the only one.
 
     Args:
         config: `TrainConfig`.
@@ -228,7 +250,7 @@ def _result(config, work, metrics, diverged=None):
 
 
 def _build(config, work):
-    """Builds the network of a run; there need not be a trained one."""
+    """Build the network of a run; there need not be a trained one."""
     model, _ = build_classifier(
         config.model,
         preprocessing=Preprocessing.load(work / "model.keras"),
@@ -240,7 +262,7 @@ def _build(config, work):
 
 
 def _history(work):
-    """Returns the rows of `history.csv` as numbers."""
+    """Return the rows of `history.csv` as numbers."""
     try:
         with (work / "history.csv").open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
@@ -254,7 +276,7 @@ def _history(work):
 
 
 def _number(text):
-    """Returns a number, `None` for one that JSON cannot hold."""
+    """Return a number, `None` for one that JSON cannot hold."""
     value = float(text)
     return value if math.isfinite(value) else None
 
@@ -273,7 +295,7 @@ def _figures(result):
 
 @contextlib.contextmanager
 def _claimed(work):
-    """Yields whether this process may train the run in `work`."""
+    """Yield whether this process may train the run in `work`."""
     import fcntl
 
     lock = work.with_name(f"{work.name}.lock")

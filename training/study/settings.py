@@ -1,8 +1,17 @@
 """How the networks of a study are trained, if the user does not say."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from typing import Any
+
 from eca_keras.applications.mobilenet_v2 import MOBILENET_V2
 from eca_keras.applications.resnet import RESNETS
+from eca_keras.training.classification.config import TrainConfig
 from eca_keras.training.classification.recipes import recipe
+
+if TYPE_CHECKING:
+    from eca_keras.training.study.studies import Study
 
 # What is studied, and what two cores can pay for 5 seeds of it in an
 # afternoon: docs/studies.md has the reasons, and what was measured.
@@ -20,8 +29,8 @@ RECIPE = "fashion-mnist"
 LEAST_SIZE = 16  # pixels; networks for large images need more
 
 
-def settings_for(study, data, **changes):
-    """Returns the `TrainConfig` of a study on some data.
+def settings_for(study: Study, data: str, **changes: Any) -> TrainConfig:
+    """Return the `TrainConfig` of a study on some data.
 
     Args:
         study: `Study`.

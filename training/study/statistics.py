@@ -1,7 +1,12 @@
 """Means, intervals and tests over the seeds of a study."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -27,13 +32,13 @@ class Estimate:
     p: float | None
 
     @property
-    def decided(self):
-        """Whether the interval lies on one side of zero."""
+    def decided(self) -> bool:
+        """Return whether the interval lies on one side of zero."""
         return self.half is not None and abs(self.mean) > self.half
 
 
-def estimate(values):
-    """Returns the `Estimate` of the mean of independent values.
+def estimate(values: Iterable[float]) -> Estimate:
+    """Return the `Estimate` of the mean of independent values.
 
     Args:
         values: Sequence of numbers, one per seed; at least one.
@@ -54,8 +59,10 @@ def estimate(values):
     return Estimate(mean, half, count, p)
 
 
-def paired(values, others):
-    """Returns the `Estimate` of the mean difference of two rows.
+def paired(
+    values: Mapping[int, float], others: Mapping[int, float]
+) -> Estimate | None:
+    """Return the `Estimate` of the mean difference of two rows.
 
     Args:
         values: Dictionary from seeds to numbers.
@@ -70,8 +77,8 @@ def paired(values, others):
     return estimate([values[seed] - others[seed] for seed in seeds])
 
 
-def holm(ps):
-    """Corrects p-values for their number, after Holm.
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """Correct p-values for their number, after Holm.
 
     A simple sequentially rejective multiple test procedure, Scandinavian
     Journal of Statistics 6, 1979.

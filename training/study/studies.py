@@ -1,6 +1,10 @@
 """The named studies: which networks are compared, and what was claimed."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 from eca_keras.applications.registry import check_builder
 from eca_keras.errors import InputError
@@ -18,12 +22,12 @@ class Row:
         changes: Fields of `TrainConfig` that make it.
         baseline: Name of the row that it is compared with, `None` for one
             that others are compared with.
-        paper: Top-1 accuracy in percent that the paper printed for it, on
-            ImageNet with a ResNet-50; `None` where it printed none.
+        paper: Top-1 accuracy in percent that the paper reports for it, on
+            ImageNet with a ResNet-50; `None` where it reports none.
     """
 
     name: str
-    changes: dict
+    changes: dict[str, Any]
     baseline: str | None = None
     paper: float | None = None
 
@@ -52,14 +56,14 @@ class Study:
         question: A sentence on what is compared.
         rows: `Row`s, in the order of the report.
         claims: `Claim`s of the paper.
-        over_kernels: Whether the picture is one over the kernel size.
+        over_kernels: Whether the figure is one over the kernel size.
     """
 
     name: str
     title: str
     question: str
-    rows: tuple
-    claims: tuple
+    rows: tuple[Row, ...]
+    claims: tuple[Claim, ...]
     over_kernels: bool = False
 
 
@@ -183,8 +187,8 @@ STUDIES = {
 }
 
 
-def find_study(name, models=None):
-    """Returns a `Study` by its name.
+def find_study(name: str, models: Sequence[str] | None = None) -> Study:
+    """Return a `Study` by its name.
 
     Args:
         name: A key of `STUDIES`.
