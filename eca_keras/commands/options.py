@@ -179,7 +179,7 @@ def _argument(kind, option, default):
         help_behavior_hint=_shown_default(default),
         **shown,
     )
-    annotated = typing.Annotated[option.type, argument, *markers]
+    annotated = typing.Annotated[(option.type, argument, *markers)]
     if default is dataclasses.MISSING:
         return option.name, annotated
     field = dataclasses.field(default_factory=lambda: default)

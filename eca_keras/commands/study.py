@@ -95,8 +95,10 @@ class Study:
         from eca_keras.training.study.runs import check_alone
 
         names = dict.fromkeys(self.names)
-        studies = [find_study(name, self.model) for name in names]
-        studies = [(study, check_alone(self._base(study))) for study in studies]
+        studies = [
+            (study, check_alone(self._base(study)))
+            for study in (find_study(name, self.model) for name in names)
+        ]
         if self.report_only:
             self._report(studies)
             return

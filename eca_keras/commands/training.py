@@ -10,7 +10,9 @@ import sys
 import typing
 from collections.abc import Iterable
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from typing import Any
+from typing import ClassVar
 
 from eca_keras.errors import InputError
 from eca_keras.export.formats import FORMATS
@@ -40,8 +42,13 @@ class TrainingCommand:
     dry_run: bool = _of_run(False)
 
     # Dataclass of the settings, and the function that gives a recipe's.
-    SETTINGS = None
-    RECIPE = None
+    SETTINGS: ClassVar[Any]
+    RECIPE: ClassVar[Any]
+
+    if TYPE_CHECKING:  # what all settings have
+        recipe: str
+        export: tuple[str, ...]
+        output: str
 
     def __post_init__(self):
         """Leave the checks to `check`: the parser would frame their words."""

@@ -55,7 +55,7 @@ class RowSummary:
     @property
     def points(self) -> dict[int, float]:
         """Dictionary from seeds to top-1 in percent."""
-        return {seed: 100 * x.top1 for seed, x in self.results.items()}
+        return {seed: 100 * (x.top1 or 0) for seed, x in self.results.items()}
 
     @property
     def any(self) -> Result | None:

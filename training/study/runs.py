@@ -137,8 +137,8 @@ class Runner:
                 elsewhere += 1
                 continue
             done += 1
-            left = min(limit, len(missing) - elsewhere) - done
-            left *= (time.monotonic() - began) / done
+            runs_left = min(limit, len(missing) - elsewhere) - done
+            left = runs_left * (time.monotonic() - began) / done
             self.say(
                 f"{_row(config)}, seed {config.seed}: {_figures(result)}, "
                 f"{result.seconds:.0f} s; "
@@ -218,8 +218,9 @@ def check_alone(config: TrainConfig) -> TrainConfig:
     if config.strategy != "auto":
         return config
     several = len(tf.config.list_physical_devices("GPU")) > 1
-    name = "mirrored" if several else "one-device"
-    return dataclasses.replace(config, strategy=name)
+    return dataclasses.replace(
+        config, strategy="mirrored" if several else "one-device"
+    )
 
 
 def _result(config, work, metrics, diverged=None):

@@ -45,11 +45,11 @@ def estimate(values: Iterable[float]) -> Estimate:
     """
     from scipy import stats
 
-    values = np.asarray(list(values), "float64")
-    count, mean = len(values), float(values.mean())
+    array = np.asarray(list(values), "float64")
+    count, mean = len(array), float(array.mean())
     if count < 2:
         return Estimate(mean, None, count, None)
-    error = float(values.std(ddof=1)) / math.sqrt(count)
+    error = float(array.std(ddof=1)) / math.sqrt(count)
     half = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
     # Without any spread, Student's t is 0 / 0 or infinite.
     if error:
@@ -95,11 +95,10 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
     >>> holm([0.01, 0.04, None, 0.03])
     [0.03, 0.06, None, 0.06]
     """
-    places = sorted(
-        (i for i, p in enumerate(ps) if p is not None), key=lambda i: ps[i]
-    )
-    corrected, largest = [None] * len(ps), 0.0
-    for rank, place in enumerate(places):
-        largest = max(largest, min(1.0, (len(places) - rank) * ps[place]))
-        corrected[place] = largest
+    made = sorted((p, i) for i, p in enumerate(ps) if p is not None)
+    corrected: list[float | None] = [None] * len(ps)
+    largest = 0.0
+    for rank, (p, i) in enumerate(made):
+        largest = max(largest, min(1.0, (len(made) - rank) * p))
+        corrected[i] = largest
     return corrected

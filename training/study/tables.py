@@ -46,24 +46,24 @@ def _costs(row: RowSummary):
 
 def claims(summary: Summary) -> Rows:
     """Return the orders of the paper with what was found about each."""
-    paper = {row.row.name: row.row.paper for row in summary.rows}
-    printed = any(paper.values())
-    rows = [
+    paper = {row.row.name: row.row.paper or 0 for row in summary.rows}
+    reported = any(paper.values())
+    rows: list[tuple[str, ...]] = [
         ("claim", "meant to show", "difference here", "p", "verdict")
-        + (("difference in the paper",) if printed else ())
+        + (("difference in the paper",) if reported else ())
     ]
     for found in summary.claims:
         claim = found.claim
-        cells = (
+        cells: tuple[str, ...] = (
             order(claim),
             claim.reason,
             _interval(found.difference, sign=True),
             _p(found.p),
             found.verdict,
         )
-        if printed:
+        if reported:
             gain = paper[claim.better] - paper[claim.worse]
-            cells += (f"{gain:+.2f}",)
+            cells = (*cells, f"{gain:+.2f}")
         rows.append(cells)
     return tuple(rows)
 
