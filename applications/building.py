@@ -1,7 +1,5 @@
 """Networks by the words of a command line or a config."""
 
-import re
-
 from eca_keras.applications.attention import WITH_KERNEL
 from eca_keras.applications.registry import find_builder
 from eca_keras.errors import InputError
@@ -13,8 +11,7 @@ def build_network(model, attention="eca", kernel_size="adaptive", **arguments):
     Args:
         model: Name of the builder.
         attention: As in the builders, or `"none"`.
-        kernel_size: As in the builders, or one size per stage as text with
-            commas between them: `"3,5,5,7"`.
+        kernel_size: As in the builders.
         **arguments: Further arguments of the builder.
 
     Raises:
@@ -24,18 +21,11 @@ def build_network(model, attention="eca", kernel_size="adaptive", **arguments):
     try:
         return build(
             attention=None if attention == "none" else attention,
-            kernel_size=parse_kernel_size(kernel_size),
+            kernel_size=kernel_size,
             **arguments,
         )
     except ValueError as error:
         raise InputError(str(error)) from error
-
-
-def parse_kernel_size(kernel_size):
-    """Make a list of text such as `"3,5,5,7"`, leave all else as it is."""
-    if isinstance(kernel_size, str) and re.fullmatch(r"[\d,]+", kernel_size):
-        return [int(size) for size in kernel_size.split(",") if size]
-    return kernel_size
 
 
 def kernel_size_of(attention, kernel_size):

@@ -13,15 +13,16 @@ import tempfile
 import numpy as np
 
 from benchmarks.serving import REFUSED
+from benchmarks.worker import CHECKOUT
 from benchmarks.worker import TorchWorker
 from benchmarks.worker import Worker
+from eca_keras.applications.building import kernel_size_of
 from eca_keras.applications.resnet import RESNETS
 from eca_keras.applications.resnet import bottleneck_branch
 from eca_keras.errors import ComparisonFailed
 from eca_keras.errors import InputError
 from eca_keras.export.checking.detector import Limits
 from eca_keras.export.checking.detector import Pairs
-from eca_keras.training.classification.model import kernel_size_of
 
 CLASSES = 80  # those of COCO
 
@@ -42,7 +43,7 @@ class KerasDetector(Worker):
     def __init__(self, **specification):
         module = f"{__package__}.keras_detector"
         command = [sys.executable, "-m", module, json.dumps(specification)]
-        super().__init__(command)
+        super().__init__(command, paths=[CHECKOUT])
 
     def failure(self, reason):
         kind, _, sentence = reason.partition(": ")

@@ -1,4 +1,4 @@
-"""How fast training images come, compared with torchvision's.
+"""How fast training images come, beside torchvision's.
 
     python -m benchmarks.loaders
 
@@ -6,91 +6,117 @@ measures images per second of this package's pipeline for ImageNet (random
 resized crop to 224 pixels, mirrored or not) and of torchvision's ImageFolder,
 RandomResizedCrop, RandomHorizontalFlip, ToTensor and Normalize in a DataLoader,
 on the same files and the same cores, in turns. Each contestant has a process of
-its own. Ours gives uint8, which the model normalises; torchvision's gives
-normalised float32.
-
-PyTorch may be installed elsewhere: `--torch-python ~/torch/bin/python`.
+its own. Ours gives uint8, which the model normalizes; torchvision's gives
+normalized float32.
 """
 
-import argparse
+from __future__ import annotations
+
 import contextlib
+import dataclasses
 import json
-import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 
-SIZE = 224
+from benchmarks.worker import CHECKOUT
+from benchmarks.worker import TorchWorker
+from eca_keras import cli
+from eca_keras.errors import InputError
+from eca_keras.utils.checks import check_count
+
 CONTESTANTS = {
     "eca-keras": "eca-keras, uint8",
     "eca-keras-antialias": "eca-keras with antialiasing, uint8",
     "torchvision": "torchvision, float32",
 }
 
-# ImageNet's statistics, as everywhere in PyTorch.
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
 # ImageNet's usual size; a quarter of the photos stands upright.
 PHOTO, UPRIGHT, QUALITY = (500, 375), 0.25, 90
 
 
-def main(arguments=None):
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.loaders",
-        description=__doc__.split("\n")[0],
-    )
-    parser.add_argument(
-        "--folder",
-        help="images in one folder per class; by default parts of the photos "
-        "in scikit-learn (and in scikit-image, if it is installed)",
-    )
-    parser.add_argument("--images", type=int, default=800, help="to generate")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batches", type=int, default=20, help="per round")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument(
-        "--workers", type=int, default=2, help="threads or processes, and cores"
-    )
-    parser.add_argument("--torch-python", default=sys.executable)
-    parser.add_argument("--json", action="store_true", help="print JSON only")
-    parser.add_argument("--serve", help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    if options.serve:
-        return serve(options)
-    with contextlib.ExitStack() as stack:
-        if not options.folder:
-            options.folder = stack.enter_context(tempfile.TemporaryDirectory())
-            make_photos(options.folder, options.images)
-        rates = compare(options)
-    if options.json:
-        print(json.dumps(rates))
-    else:
-        print("\n".join(report(rates)))
+@dataclasses.dataclass(frozen=True)
+class Loaders:
+    """Time the input pipeline for ImageNet against torchvision's.
+
+    Args:
+        folder: Images in one folder per class; by default parts of the photos
+            in scikit-learn, and in scikit-image if it is installed.
+        images: Number of images to generate.
+        rounds: Number of times that each is measured.
+        batches: Batches of a round.
+        batch_size: Images of a batch.
+        workers: Threads or processes, and cores.
+        torch_python: The Python that has torch and torchvision; by default
+            the one of this command.
+        json: Print JSON only.
+    """
+
+    folder: pathlib.Path | None = None
+    images: int = 800
+    rounds: int = 5
+    batches: int = 20
+    batch_size: int = 64
+    workers: int = 2
+    torch_python: str | None = None
+    json: bool = False
+
+    def check(self):
+        for name in ("images", "rounds", "batches", "batch_size", "workers"):
+            check_count(name, getattr(self, name))
+
+    def run(self):
+        with contextlib.ExitStack() as stack:
+            folder = self.folder
+            if folder is None:
+                folder = stack.enter_context(tempfile.TemporaryDirectory())
+                make_photos(folder, self.images)
+            rates = self.compare(folder)
+        if self.json:
+            print(json.dumps(rates))
+        else:
+            print("\n".join(report(rates)))
+
+    def compare(self, folder):
+        """Return images per second, one for each round, by contestant."""
+        with contextlib.ExitStack() as stack:
+            contestants = {}
+            for name in CONTESTANTS:
+                worker = stack.enter_context(self._start(name, folder))
+                with contextlib.suppress(*_missing(name)):
+                    worker.ask("ready")
+                    contestants[name] = worker
+            rates = {name: [] for name in contestants}
+            for _ in range(self.rounds):
+                for name, worker in contestants.items():
+                    reply = worker.ask("measure")
+                    rates[name].append(reply["images_per_second"])
+        return rates
+
+    def _start(self, name, folder):
+        options = ("batches", "batch_size", "workers")
+        theirs = name == "torchvision"
+        return TorchWorker(
+            "loader_server",
+            {
+                "contestant": name,
+                "folder": str(folder),
+                **{option: getattr(self, option) for option in options},
+            },
+            self.torch_python if theirs else sys.executable,
+            packages="torch and torchvision",
+            paths=() if theirs else [CHECKOUT],
+        )
 
 
-def compare(options):
-    """Returns a list of images per second, one per round, by contestant."""
-    contestants = {}
-    with contextlib.ExitStack() as stack:
-        for name in CONTESTANTS:
-            python = sys.executable
-            if name == "torchvision":
-                python = options.torch_python
-            contestant = stack.enter_context(_Contestant(name, python, options))
-            if contestant.ready:
-                contestants[name] = contestant
-        rates = {name: [] for name in contestants}
-        for _ in range(options.rounds):
-            for name, contestant in contestants.items():
-                rates[name].append(contestant.measure())
-    return rates
+def _missing(name):
+    """Return the errors that say that a contestant is not installed."""
+    return (InputError,) if name == "torchvision" else ()
 
 
 def report(rates):
-    """Lines with the medians, and how they compare with torchvision's."""
+    """Return lines with the medians, and their ratio to torchvision's."""
     lines = []
     for name, values in rates.items():
         line = (
@@ -114,130 +140,6 @@ def report(rates):
             "installed, see --torch-python"
         )
     return lines
-
-
-class _Contestant:
-    """A process that measures one round whenever it is asked to."""
-
-    def __init__(self, name, python, options):
-        # Not `-m`: the other Python need not have this package.
-        code = (
-            "import runpy; "
-            f"runpy.run_path({os.path.abspath(__file__)!r}, "
-            "run_name='__main__')"
-        )
-        settings = ("folder", "batches", "batch_size", "workers")
-        self._process = subprocess.Popen(
-            [python, "-c", code, f"--serve={name}"]
-            + [
-                f"--{key.replace('_', '-')}={getattr(options, key)}"
-                for key in settings
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        answer = self._process.stdout.readline().strip()
-        self.ready = answer == "ready"
-        if not self.ready and not answer.startswith("missing "):
-            raise RuntimeError(f"The measurement of {name} failed to start")
-
-    def measure(self):
-        """Images per second."""
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        return float(self._process.stdout.readline())
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._process.communicate()  # closes its input, at which it ends
-
-
-def serve(options):
-    """Prints images per second for every line of the input."""
-    if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))[: options.workers]
-        os.sched_setaffinity(0, cores)
-    try:
-        make = _torchvision if options.serve == "torchvision" else _ours
-        batches = make(options)
-    except ModuleNotFoundError as error:
-        return print("missing", error.name, flush=True)
-    _rate(batches, 1)
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        rate = options.batch_size * _rate(batches, options.batches)
-        print(rate, flush=True)
-
-
-def _rate(batches, count):
-    """Batches per second once the first has come.
-
-    Both sides start every round anew, and so without a store of batches from
-    the time in which the other one was measured. Where the data end, they
-    begin again.
-    """
-    iterator = iter(batches)
-    next(iterator)
-    started = time.perf_counter()
-    for _ in range(count):
-        try:
-            next(iterator)
-        except StopIteration:
-            iterator = iter(batches)
-            next(iterator)
-    return count / (time.perf_counter() - started)
-
-
-def _ours(options):
-    import tensorflow as tf
-
-    from eca_keras.training.classification.augmentation import Augmentation
-    from eca_keras.training.classification.batches import training_batches
-    from eca_keras.training.data import folder
-
-    source = folder.load(options.folder, 0.1, check_images=False)
-    batches = training_batches(
-        source.train,
-        batch_size=options.batch_size,
-        image_size=SIZE,
-        augmentation=Augmentation(
-            "crop-flip", antialias=options.serve.endswith("antialias")
-        ),
-        seed=0,
-        classes=len(source.class_names),
-    )
-    threads = tf.data.Options()
-    threads.threading.private_threadpool_size = options.workers
-    return batches.with_options(threads)
-
-
-def _torchvision(options):
-    import torch
-    from torchvision import datasets
-    from torchvision import transforms
-
-    torch.manual_seed(0)
-    images = datasets.ImageFolder(
-        options.folder,
-        transforms.Compose(
-            [
-                transforms.RandomResizedCrop(SIZE),
-                transforms.RandomHorizontalFlip(),
-                transforms.ToTensor(),
-                transforms.Normalize(MEAN, STD),
-            ]
-        ),
-    )
-    return torch.utils.data.DataLoader(
-        images,
-        batch_size=options.batch_size,
-        shuffle=True,
-        num_workers=options.workers,
-        drop_last=True,
-    )
 
 
 def make_photos(folder, count, classes=4):
@@ -284,4 +186,5 @@ def _photos():
 
 
 if __name__ == "__main__":
-    main()
+    program = "python -m benchmarks.loaders"
+    sys.exit(cli.run_command(Loaders, sys.argv[1:], program))

@@ -1,318 +1,127 @@
-"""The columns of the ECA-Net paper's Table 3, measured at hand.
+"""Networks beside those of keras.applications and PyTorch.
 
-Networks with and without attention, from this library and from others, are
-counted, and timed while they take turns in one run.
+    python -m benchmarks.networks ECAResNet50 --against torch
+
+The columns of the ECA-Net paper's Table 3, and its Figure 1.
 """
 
-import contextlib
+from __future__ import annotations
+
 import dataclasses
+import functools
+import pathlib
+import sys
+from typing import Annotated
 
-import keras
+from tyro.conf import Positional
 
-from benchmarks import torch_process
-from benchmarks.timing import timing
-from eca_keras.errors import ComparisonFailed
+from eca_keras import cli
+from eca_keras.commands.networks import KernelSize
+from eca_keras.commands.networks import attention_field
+from eca_keras.commands.networks import kernel_size_field
 from eca_keras.errors import InputError
-from eca_keras.profiling import timing as benchmarking
-from eca_keras.profiling.counts import profile
-from eca_keras.profiling.tables import aligned
-from eca_keras.training.classification.model import build_network
-from eca_keras.training.classification.model import default_size
-from eca_keras.training.classification.model import kernel_size_of
 
-OURS = "eca-keras"
-LIBRARIES = ("keras.applications", "torch")
-# The networks of keras.applications that are those of the same depth here
-# (its ResNets have their strides at another place, and biases).
-KERAS_APPLICATIONS = {
-    "ECAResNet50": "ResNet50",
-    "ECAResNet101": "ResNet101",
-    "ECAResNet152": "ResNet152",
-    "ECAMobileNetV2": "MobileNetV2",
-}
+LEGEND = """\
+parameters: trainable parameters. GMAC: 10^9 multiply-accumulates of an image.
+ms: median of a call, with quartiles. ratio: median over the rounds of the time
+by that of the same library's network with the first attention in the same
+round. CPU: the same of the CPU time of all threads. by ours: the time by that
+of this library's network with that attention."""
 
 
 @dataclasses.dataclass(frozen=True)
-class NetworkSpeed:
-    """What a network is, and how fast it was at one task.
-
-    Attributes:
-        network: Name of the builder in this library.
-        library: Where it is from: `OURS`, or one of `LIBRARIES`.
-        attention: Name of the attention module, or `"none"`.
-        image_size: Height and width of the images, in pixels.
-        parameters: Number of trainable parameters.
-        attention_parameters: Those of the attention modules.
-        macs: Multiply-accumulates per image, see `eca_keras.profile`; those
-            of the same network here for one from PyTorch.
-        task: `"inference"`, or `"training"` for a step of SGD with momentum.
-        batch_size: Images per call.
-        rounds: Number of timed calls.
-        images_per_second: `batch_size` by the median time of a call.
-        seconds: Median wall-clock time of a call.
-        seconds_lower, seconds_upper: First and third quartile of it.
-        cpu_seconds: Median processor time of a call, over all threads.
-        ratio: Median over the rounds of the wall-clock time by that of the
-            network with the first attention, from the same library, in the
-            same round.
-        ratio_lower, ratio_upper: First and third quartile of it.
-        cpu_ratio: As `ratio`, of the processor time.
-        library_ratio: Median over the rounds of the wall-clock time by that
-            of the same network and attention in this library: above 1 where
-            this library is faster.
-        library_ratio_lower, library_ratio_upper: First and third quartile.
-    """
-
-    network: str
-    library: str
-    attention: str
-    image_size: int
-    parameters: int
-    attention_parameters: int
-    macs: int
-    task: str
-    batch_size: int
-    rounds: int
-    images_per_second: float
-    seconds: float
-    seconds_lower: float
-    seconds_upper: float
-    cpu_seconds: float
-    ratio: float
-    ratio_lower: float
-    ratio_upper: float
-    cpu_ratio: float
-    library_ratio: float
-    library_ratio_lower: float
-    library_ratio_upper: float
-
-
-@dataclasses.dataclass(frozen=True)
-class _Contestant:
-    library: str
-    attention: str
-    model: object  # a Keras model, or one that runs elsewhere
-    counts: dict
-
-
-def compare_networks(
-    network,
-    attentions=("none", "eca"),
-    *,
-    against=(),
-    torch_python=None,
-    kernel_size="adaptive",
-    image_size=None,
-    batch_sizes=(8, 1),
-    training_batch_size=8,
-    rounds=20,
-    warmup=3,
-    progress=None,
-):
-    """Counts and times a network with several attention modules.
+class Networks:
+    """Count and time networks, with those of other libraries taking turns.
 
     Args:
-        network: Name of the builder.
-        attentions: Names of attention modules, `"none"` for no attention; the
-            first is what the others are compared with.
-        against: Some of `LIBRARIES`, for networks from there to take part.
-            keras.applications has them without attention only, PyTorch with
-            `"none"` and `"eca"`; other attentions are compared within this
-            library. A network from PyTorch runs in a process of its own, and
-            has to give the logits of ours with the same weights.
-        torch_python: The Python that has PyTorch; this one by default.
-        kernel_size: As in the builders, for attention that has a kernel;
-            those of PyTorch's network follow.
+        models: Names of networks.
+        attention: Attention modules to compare, or none; the first is what
+            the others are compared with.
+        against: Other libraries: 'keras.applications' (without attention),
+            'torch' (without, and with eca, as the authors have it), or both.
+        torch_python: The Python that has PyTorch, for --against torch; by
+            default the one of this command.
+        kernel_size: 'adaptive' (Eq. 12 of the paper), 'paper' (the kernel
+            sizes of the released checkpoints), an odd integer, or one for
+            each stage: 3 5 5 7.
         image_size: Height and width in pixels; by default that of the
             network.
-        batch_sizes, training_batch_size, rounds, warmup: As in
-            `eca_keras.benchmark`.
-        progress: Function that is called with a line of text on the way.
-
-    Returns:
-        List of `NetworkSpeed`: for each task, one for each library and
-        attention.
-
-    Raises:
-        InputError: if an argument is out of its range, or a library has no
-            such network.
-        ComparisonFailed: if PyTorch fails, or answers otherwise.
+        batch_sizes: Batch sizes of inference.
+        training_batch_size: Batch size of the training step; 0 leaves
+            training out.
+        rounds: Number of timed calls.
+        output: CSV file for the table.
+        figure: File for a figure, such as networks.png: parameters, speed
+            (or --accuracy) and multiply-accumulates as bubbles.
+        accuracy: CSV file with the columns network, attention and top1 (in
+            percent), for the figure to show accuracy instead of speed.
     """
-    progress = progress or (lambda line: None)
-    _check(network, attentions, against)
-    size = default_size(network) if image_size is None else image_size
-    with contextlib.ExitStack() as stack:
-        contestants = []
-        ours = {
-            # Logits, as torchvision's networks and the authors' give them.
-            attention: build_network(
-                network,
-                attention,
-                kernel_size_of(attention, kernel_size),
-                input_shape=(size, size, 3),
-                classifier_activation=None,
-            )
-            for attention in attentions
+
+    models: Annotated[tuple[str, ...], Positional] = ("ECAResNet50",)
+    attention: tuple[str, ...] = attention_field(("none", "eca"))
+    against: tuple[str, ...] = ()
+    torch_python: str | None = None
+    kernel_size: KernelSize = kernel_size_field()
+    image_size: int | None = None
+    batch_sizes: tuple[int, ...] = (8, 1)
+    training_batch_size: int = 8
+    rounds: int = 20
+    output: pathlib.Path | None = None
+    figure: pathlib.Path | None = None
+    accuracy: pathlib.Path | None = None
+
+    ALIASES = {
+        "model": "models",
+        "attentions": "attention",
+        "picture": "figure",
+    }
+
+    def check(self):
+        from eca_keras.utils.figures import check_picture
+
+        goes_with = {
+            "torch_python": ("`against torch`", "torch" in self.against),
+            "accuracy": ("`figure`", self.figure),
         }
-        for contestant in _contestants(
-            network, ours, against, torch_python, stack
-        ):
-            contestants.append(contestant)
-            progress(
-                f"{network} at {size} x {size}: {contestant.library}, "
-                f"{contestant.attention}, "
-                f"{contestant.counts['parameters']:,} parameters"
-            )
+        for name, (other, there) in goes_with.items():
+            if getattr(self, name) is not None and not there:
+                raise InputError(
+                    f"`{name}` must only be given with {other}. "
+                    f"Received: {name}={getattr(self, name)}"
+                )
+        if self.figure:  # before the minutes that it takes to measure
+            check_picture(self.figure)
+
+    def run(self):
+        from benchmarks import bubbles
+        from benchmarks import network_contest
+        from eca_keras.profiling.tables import write_csv
+
+        accuracies = None
+        if self.accuracy:
+            accuracies = bubbles.read_accuracies(self.accuracy)
         rows = []
-        for measured in benchmarking.measure(
-            {
-                f"{each.library} {each.attention}": _held(each.model)
-                for each in contestants
-            },
-            batch_sizes=batch_sizes,
-            training_batch_size=training_batch_size,
-            rounds=rounds,
-            warmup=warmup,
-        ):
-            for i, contestant in enumerate(contestants):
-                row = _row(measured, i, contestants, network, size)
-                rows.append(row)
-                progress(
-                    f"{contestant.library}, {contestant.attention}, "
-                    f"{row.task}, batch {row.batch_size}: "
-                    f"{1e3 * row.seconds:.1f} ms, ratio {row.ratio:.3f}"
-                )
-    return rows
-
-
-def _held(model):
-    return lambda: model
-
-
-def _check(network, attentions, against):
-    import tensorflow as tf
-
-    default_size(network)  # refuses an unknown name
-    for name, values in {"attentions": attentions, "against": against}.items():
-        if len(set(values)) < len(values):
-            raise InputError(
-                f"`{name}` must be different from each other. "
-                f"Received: {name}={' '.join(values)}"
+        for model in self.models:
+            rows += network_contest.compare_networks(
+                model,
+                self.attention,
+                against=self.against,
+                torch_python=self.torch_python,
+                kernel_size=self.kernel_size,
+                image_size=self.image_size,
+                batch_sizes=self.batch_sizes,
+                training_batch_size=self.training_batch_size or None,
+                rounds=self.rounds,
+                progress=functools.partial(print, file=sys.stderr),
             )
-    if not attentions:
-        raise InputError(
-            "`attentions` must have at least one name. Received none"
-        )
-    if not set(against) <= set(LIBRARIES):
-        raise InputError(
-            f"`against` must be some of {', '.join(LIBRARIES)}. "
-            f"Received: against={' '.join(map(str, against))}"
-        )
-    has = {
-        "keras.applications": network in KERAS_APPLICATIONS
-        and "none" in attentions,
-        "torch": any(
-            torch_process.has_counterpart(network, attention)
-            for attention in attentions
-        ),
-    }
-    if "torch" in against and tf.config.list_logical_devices("GPU"):
-        raise InputError(
-            "`against` must not be torch where TensorFlow has a GPU, for "
-            "PyTorch is timed on the CPU: hide it with CUDA_VISIBLE_DEVICES=-1"
-        )
-    for library in against:
-        if not has[library]:
-            raise InputError(
-                "`against` must be a library that has the network with one "
-                f"of the attentions. Received: against={library} for "
-                f"{network} with {', '.join(attentions)}"
-            )
+        print(network_contest.format_networks(rows))
+        print(f"\n{LEGEND}")
+        if self.figure:
+            bubbles.write_bubbles(rows, self.figure, accuracies)
+        if self.output:
+            write_csv(rows, self.output)
 
 
-def _contestants(network, models, against, torch_python, stack):
-    """Yields a `_Contestant` each; `models` are ours, by attention."""
-    ours = {
-        attention: _Contestant(OURS, attention, model, _counts(model))
-        for attention, model in models.items()
-    }
-    yield from ours.values()
-    if "keras.applications" in against:
-        builder = getattr(keras.applications, KERAS_APPLICATIONS[network])
-        model = builder(
-            weights=None,
-            input_shape=models["none"].input_shape[1:],
-            classifier_activation=None,
-        )
-        yield _Contestant("keras.applications", "none", model, _counts(model))
-    for attention in models if "torch" in against else ():
-        if torch_process.has_counterpart(network, attention):
-            other = stack.enter_context(
-                torch_process.TorchNetwork(
-                    network, models[attention], torch_python
-                )
-            )
-            counts = ours[attention].counts
-            if other.parameters != counts["parameters"]:
-                raise ComparisonFailed(
-                    f"PyTorch's {network} has {other.parameters:,} "
-                    f"parameters, ours {counts['parameters']:,}"
-                )
-            yield _Contestant("torch", attention, other, counts)
-
-
-def _counts(model):
-    counted = profile(model)
-    return {
-        "parameters": counted.trainable_parameters,
-        "attention_parameters": counted.attention_parameters,
-        "macs": counted.macs,
-    }
-
-
-def _row(measured, i, contestants, network, size):
-    this = contestants[i]
-    names = [(each.library, each.attention) for each in contestants]
-    times = timing(measured.wall, measured.cpu, i, names)
-    return NetworkSpeed(
-        network=network,
-        library=this.library,
-        attention=this.attention,
-        image_size=size,
-        **this.counts,
-        task=measured.task,
-        batch_size=measured.batch_size,
-        rounds=len(measured.wall),
-        images_per_second=measured.batch_size / times["seconds"],
-        **times,
-    )
-
-
-def format_networks(rows):
-    """Returns the rows as text: what the networks are, how fast they are."""
-    table = [
-        ("network", "attention", "library", "parameters", "of attention")
-        + ("GMAC", "task", "batch", "images/s", "ms", "quartiles")
-        + ("ratio", "quartiles", "CPU ratio", "by ours")
-    ]
-    for row in rows:
-        table.append(
-            (
-                row.network,
-                row.attention,
-                row.library,
-                f"{row.parameters:,}",
-                f"{row.attention_parameters:,}",
-                f"{row.macs / 1e9:.3f}",
-                row.task,
-                str(row.batch_size),
-                f"{row.images_per_second:.1f}",
-                f"{1e3 * row.seconds:.1f}",
-                f"{1e3 * row.seconds_lower:.1f}-{1e3 * row.seconds_upper:.1f}",
-                f"{row.ratio:.3f}",
-                f"{row.ratio_lower:.3f}-{row.ratio_upper:.3f}",
-                f"{row.cpu_ratio:.3f}",
-                f"{row.library_ratio:.2f}",
-            )
-        )
-    return aligned(table, names=3)
+if __name__ == "__main__":
+    program = "python -m benchmarks.networks"
+    sys.exit(cli.run_command(Networks, sys.argv[1:], program))

@@ -17,6 +17,8 @@ import tempfile
 from eca_keras.errors import ComparisonFailed
 from eca_keras.errors import InputError
 
+# Where this library is, for processes that need it.
+CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # On a GPU a call would return before its end, and memory be elsewhere.
 ON_CPU = {"CUDA_VISIBLE_DEVICES": "-1"}
 
@@ -28,12 +30,15 @@ class Worker:
 
     Args:
         command: List of strings, the program and its arguments.
+        paths: Folders in which it is to look for Python modules first.
 
     Raises:
         OSError: if the program cannot be started.
     """
 
-    def __init__(self, command):
+    def __init__(self, command, paths=()):
+        known = filter(None, [os.environ.get("PYTHONPATH")])
+        paths = {"PYTHONPATH": os.pathsep.join([*paths, *known])}
         with contextlib.ExitStack() as stack:
             # A file: nobody reads from a pipe meanwhile, which could get full.
             self._errors = stack.enter_context(
@@ -45,7 +50,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 text=True,
-                env={**os.environ, **ON_CPU},
+                env={**os.environ, **ON_CPU, **paths},
             )
             self._open = stack.pop_all()
 
@@ -114,19 +119,22 @@ class TorchWorker(Worker):
         specification: What its `main` takes, JSON values.
         python: The Python; this one by default.
         packages: What it has to have, as words.
+        paths: As in `Worker`.
 
     Raises:
         InputError: if there is no such Python. Without the packages `ask`
             raises it.
     """
 
-    def __init__(self, module, specification, python=None, packages="PyTorch"):
+    def __init__(
+        self, module, specification, python=None, packages="PyTorch", paths=()
+    ):
         self._python = python or sys.executable
         self._packages = packages
         folder = os.path.dirname(os.path.abspath(__file__))
         arguments = [folder, module, json.dumps(specification)]
         try:
-            super().__init__([self._python, "-c", START, *arguments])
+            super().__init__([self._python, "-c", START, *arguments], paths)
         except OSError as error:
             raise self._other_python(error.strerror) from None
 

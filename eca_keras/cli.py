@@ -1,19 +1,25 @@
 """The command line: `eca-keras train | evaluate | predict | ...`.
 
-A command is a dataclass of `eca_keras.commands`: its fields are the options,
-its `run` does the work. tyro makes the parser from them. It was preferred to
-jsonargparse because it spells options as people do (`--batch-size`, not
-`--batch_size`) and because a configuration file is then no more than other
-defaults for a dataclass.
+The commands are in the table of `eca_keras.commands`, their options are read
+by `eca_keras.commands.options`. Nothing here loads Keras or TensorFlow before
+a command is about to run, so that help and refusals come at once.
 """
 
+from __future__ import annotations
+
+import contextlib
+import difflib
 import os
 import signal
 import sys
-import typing
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
 
+from eca_keras.commands import COMMANDS
 from eca_keras.errors import ComparisonFailed
 from eca_keras.errors import Diverged
+from eca_keras.errors import ExportMismatch
 from eca_keras.errors import HostLost
 from eca_keras.errors import InputError
 from eca_keras.errors import Interrupted
@@ -27,9 +33,11 @@ EXIT_HOST_LOST = 69
 EXIT_STOPPED = 75
 EXIT_INTERRUPTED = 130  # 128 and the number of the signal, as shells have it
 
+INTERRUPTED = "eca-keras: interrupted"
 
-def main(arguments=None):
-    """Runs one command.
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
 
     Args:
         arguments: List of strings; those of the process by default.
@@ -41,17 +49,39 @@ def main(arguments=None):
         gone; 75 where training was asked to stop and can be resumed; 130
         after Ctrl-C.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments == ["--version"]:
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    first = [word for word in arguments if word != "--verbose"][:1]
+    if first == ["--version"]:
         print(f"eca-keras {__version__}")
         return 0
+    if first in ([], ["--help"], ["-h"]):
+        print(overview(), file=sys.stdout if first else sys.stderr)
+        return 0 if first else EXIT_BAD_INPUT
+    return _guarded(lambda: _run(*_chosen(arguments)))
+
+
+def run_command(kind: type, arguments: Sequence[str], program: str) -> int:
+    """Run a command that is not in the table, as `main` runs the others.
+
+    Args:
+        kind: Its class.
+        arguments: List of strings.
+        program: What the help calls it.
+
+    Returns:
+        The exit code, as of `main`.
+    """
+    return _guarded(lambda: _run(lambda: kind, arguments, program))
+
+
+def _guarded(run):
+    """Call a function and return the exit code, errors told in a sentence."""
     try:
-        require("train", "The command line", "tyro")
-        parse(arguments).run()
+        run()
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         sys.stdout = None
     except KeyboardInterrupt:
-        print("eca-keras: interrupted", file=sys.stderr)
+        print(INTERRUPTED, file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception as error:
         code = _exit_code(error)
@@ -65,10 +95,115 @@ def main(arguments=None):
     return 0
 
 
-def _exit_code(error):
-    """Returns the exit code of an expected error, `None` for a defect."""
-    from eca_keras.export import ExportMismatch
+def overview() -> str:
+    """Return the help of `eca-keras`, from the table of commands."""
+    lines = [
+        "usage: eca-keras [--verbose] COMMAND [OPTIONS]",
+        "",
+        "Efficient Channel Attention (ECA-Net) networks: train, evaluate, "
+        "export.",
+    ]
+    group = None
+    for name, row in COMMANDS.items():
+        if row.group != group:
+            group = row.group
+            lines += ["", f"{group}:"]
+        lines.append(f"  {name:14}{row.summary}")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Options:",
+            "  --help        Show this help; after COMMAND, that of the "
+            "command.",
+            "  --verbose     Show the messages of TensorFlow, too.",
+            "  --version     Show the version.",
+        ]
+    )
 
+
+def parse(arguments: Sequence[str]) -> Any:
+    """Return the command with its options; exit with 2 on bad ones."""
+    from eca_keras.commands import options
+
+    load, rest, program = _chosen(arguments)
+    return options.parse(load(), rest, program)
+
+
+def _chosen(arguments):
+    """Return what `_run` takes for a command line."""
+    words = [word for word in arguments if word != "--verbose"]
+    name, rest = _split(words)
+    verbose = ["--verbose"] if len(words) < len(arguments) else []
+    return COMMANDS[name].load, [*rest, *verbose], f"eca-keras {name}"
+
+
+def _split(arguments):
+    """Return the name of a command, and the arguments that follow it."""
+    for count in (2, 1):
+        name = " ".join(arguments[:count])
+        if name in COMMANDS:
+            return name, arguments[count:]
+    words = [word for word in arguments[:2] if not word.startswith("-")]
+    words = words or arguments[:1]
+    close = [word for word in words if word in COMMANDS]
+    for typed in (" ".join(words), words[0]):
+        close += difflib.get_close_matches(typed, COMMANDS, 1)
+    hint = f"The commands are {', '.join(COMMANDS)}"
+    if close:
+        hint = f"Did you mean `eca-keras {close[0]}`?"
+    raise InputError(f"There is no command {' '.join(words)!r}. {hint}")
+
+
+def _run(load, arguments, program):
+    """Run a command: its options, then TensorFlow, then its work."""
+    verbose = "--verbose" in arguments
+    arguments = [word for word in arguments if word != "--verbose"]
+    with _ended_by_interrupt():
+        require("train", "The command line", "tyro")
+        from eca_keras.commands import options
+        from eca_keras.utils.quiet import import_tensorflow
+
+        command = options.parse(load(), arguments, program)
+        with options.told_as_typed(type(command)):
+            if hasattr(command, "check"):
+                command.check()
+        if not verbose and "tensorflow" not in sys.modules:
+            import_tensorflow()
+    with options.told_as_typed(type(command)):
+        command.run()
+
+
+@contextlib.contextmanager
+def _ended_by_interrupt() -> Iterator[None]:
+    """Have Ctrl-C end the process with one line while modules are loaded.
+
+    A KeyboardInterrupt in the middle of an import can get lost in C++ code,
+    or turn into another error.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield  # not ours to change
+        return
+    stderr = os.dup(2)  # while standard error is redirected, too
+
+    def end(*_):
+        os.write(stderr, f"{INTERRUPTED}\n".encode())
+        os._exit(EXIT_INTERRUPTED)
+
+    try:
+        signal.signal(signal.SIGINT, end)
+    except ValueError:  # not in the main thread, which gets the signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.close(stderr)
+
+
+def _exit_code(error):
+    """Return the exit code of an expected error, `None` for a defect."""
     if isinstance(error, Interrupted):
         by_hand = error.received == signal.SIGINT
         return EXIT_INTERRUPTED if by_hand else EXIT_STOPPED
@@ -84,43 +219,8 @@ def _exit_code(error):
 
 
 def _sentence(error):
-    """The words of an error, without the number that Python puts first."""
+    """Return the words of an error, without the number of an OSError."""
     if isinstance(error, OSError) and error.strerror:
         place = f": {error.filename}" if error.filename else ""
         return error.strerror + place
     return error
-
-
-def parse(arguments):
-    """Returns the command with its options; exits with 2 on bad ones."""
-    command = _parse(arguments)
-    if hasattr(command, "with_defaults"):
-        command = _parse(arguments, command.with_defaults())
-    return command
-
-
-def _parse(arguments, given=None):
-    """Parses with the defaults of `given`, a command, if there is one."""
-    import tyro
-
-    from eca_keras.commands import COMMANDS
-
-    defaults = {type(given): given}
-    commands = tuple(
-        typing.Annotated[
-            command,
-            tyro.conf.subcommand(
-                command.__name__.lower(),
-                default=defaults.get(command, tyro.MISSING_NONPROP),
-                prefix_name=False,
-            ),
-        ]
-        for command in COMMANDS
-    )
-    return tyro.cli(
-        typing.Union[commands],  # noqa: UP007 (a tuple of types)
-        prog="eca-keras",
-        description="Efficient Channel Attention networks: train, measure "
-        "and ship them.",
-        args=arguments,
-    )

@@ -15,6 +15,19 @@ class ComparisonFailed(RuntimeError):
     """Libraries cannot be compared: one fails, or answers otherwise."""
 
 
+class ExportMismatch(RuntimeError):
+    """A written file does not answer what the Keras model answers.
+
+    Attributes:
+        report: The `Report` of the comparison, or `None` where not even the
+            shapes of the outputs agree.
+    """
+
+    def __init__(self, message, report):
+        super().__init__(message)
+        self.report = report
+
+
 class Interrupted(Exception):
     """A run ended on a signal after it had saved its state.
 

@@ -143,7 +143,7 @@ def labels_of(split):
     return {
         int(number): [
             split.category_ids[split.objects.labels[row]]
-            for row in split.objects.learned(index, 100)
+            for row in split.objects.targets(index, 100)
         ]
         for index, number in enumerate(split.image_ids)
     }

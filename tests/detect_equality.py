@@ -31,7 +31,7 @@ from detect_runs import quick  # noqa: E402
 from eca_keras.training.detection.batches import evaluation_feed  # noqa: E402
 from eca_keras.training.detection.batches import training_batches  # noqa: E402
 from eca_keras.training.detection.evaluation import DetectionEvaluator  # noqa: E402
-from eca_keras.training.detection.setup import DetectionSetup  # noqa: E402
+from eca_keras.training.detection.task import make_task  # noqa: E402
 from eca_keras.training.run.cluster import Cluster  # noqa: E402
 from eca_keras.training.run.step import Trainer  # noqa: E402
 
@@ -54,16 +54,16 @@ def settings():
     )
 
 
-def images_of(job):
+def images_of(task):
     """Half a batch, which every replica gets: it divides by its own boxes."""
-    config = job.config
+    config = task.config
     dataset = training_batches(
-        job.source.train,
+        task.source.train,
         batch_size=BATCH // 2,
         input_shape=config.input_shape,
         seed=0,
         flip=True,
-        places=3,
+        max_objects=3,
         masks=True,
         last_step=1,
     )
@@ -73,14 +73,18 @@ def images_of(job):
 def main():
     name = "mirrored" if options.replicas > 1 else "auto"
     with Cluster(name, timeout=300) as cluster:
-        job = DetectionSetup.of(settings(), cluster)
-        make_confident(job.task.model)
+        task = make_task(settings(), cluster)
+        make_confident(task.model)
         trainer = Trainer(
-            cluster, job.task, job.optimizer, BATCH, clip_norm=job.clip_norm
+            cluster,
+            task.objective,
+            task.optimizer,
+            BATCH,
+            clip_norm=task.config.clip_norm,
         )
         replicas = cluster.strategy.num_replicas_in_sync
         batch = tf.nest.map_structure(
-            lambda x: tf.concat([x] * (2 // replicas), 0), images_of(job)
+            lambda x: tf.concat([x] * (2 // replicas), 0), images_of(task)
         )
         for _ in range(2):
             trainer.train(batch)
@@ -92,18 +96,18 @@ def main():
             trained=list(trained.values()),
             replicas=replicas,
         )
-        split = job.source.validation
+        split = task.source.validation
         # Four images and two fillings.
         feed = evaluation_feed(
             cluster.strategy,
             split,
             batch_size=6,
-            input_shape=job.config.input_shape,
+            input_shape=task.config.input_shape,
         )
-        evaluator = DetectionEvaluator(cluster, job.task)
+        evaluator = DetectionEvaluator(cluster, task.objective)
         found, image_ids = evaluator.find(split, feed.batches())
         figures = evaluator.judge(split, found, image_ids)
-        result = {"found": found, "ids": image_ids, "figures": figures}
+        result = {"found": found, "ids": image_ids, "metrics": figures}
         path = options.folder / f"{options.name}-{cluster.index}.json"
         path.write_text(json.dumps(result))
         cluster.share(None)

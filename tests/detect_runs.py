@@ -10,7 +10,7 @@ from detection_cases import randomize
 from detection_cases import tiny_backbone
 
 from eca_keras.training.detection import DetectConfig
-from eca_keras.training.detection import setup
+from eca_keras.training.detection import task as detection_task
 from eca_keras.training.run.cluster import Cluster
 from eca_keras.training.run.folder import write_json
 
@@ -49,7 +49,9 @@ def quick(data, output, **changes):
 def tiny_backbones():
     """Has detectors stand on four blocks: a third of the time to trace."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(setup, "make_backbone", lambda config: tiny_backbone())
+        patch.setattr(
+            detection_task, "make_backbone", lambda config: tiny_backbone()
+        )
         yield
 
 
@@ -68,11 +70,11 @@ def untrained_run(config):
         Path of the folder.
     """
     with tiny_backbones(), Cluster("one-device") as cluster:
-        job = setup.DetectionSetup.of(config, cluster)
-    make_confident(job.task.model)
+        task = config.make_task(cluster)
+    make_confident(task.model)
     folder = pathlib.Path(config.output)
     folder.mkdir()
-    job.task.model.save(folder / "model.keras")
-    job.save_settings(folder)
+    task.model.save(folder / "model.keras")
+    task.settings.save(folder)
     write_json(folder / "config.json", dataclasses.asdict(config))
     return folder

@@ -81,7 +81,7 @@ def pad_objects(boxes, labels, places):
 TARGETS = pad_objects(
     [[[5, 5, 40, 50], [30, 20, 90, 70]], [[30, 10, 80, 60]], []],
     [[1, 2], [0], []],
-    places=3,
+    max_objects=3,
 )
 
 

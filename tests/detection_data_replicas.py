@@ -19,6 +19,7 @@ from test_detection_data import SHAPE  # noqa: E402
 from test_detection_data import feed  # noqa: E402
 from test_detection_data import sums  # noqa: E402
 
+from eca_keras.training.detection import batches  # noqa: E402
 from eca_keras.training.detection import data  # noqa: E402
 
 
@@ -37,7 +38,7 @@ def main(root):
         return tf.nest.map_structure(both, batch)
 
     training = feed(source.train, "fail", strategy, masks=True, last_step=3)
-    evaluation = data.evaluation_feed(
+    evaluation = batches.evaluation_feed(
         strategy, source.validation, batch_size=6, input_shape=SHAPE
     )
     seen = {

@@ -30,14 +30,14 @@ import keras  # noqa: E402
 
 from eca_keras import ECA  # noqa: E402
 from eca_keras.training.classification.augmentation import Augmentation  # noqa: E402
-from eca_keras.training.classification.task import Classification  # noqa: E402
-from eca_keras.training.data.feed import evaluation_feed  # noqa: E402
-from eca_keras.training.data.feed import training_feed  # noqa: E402
+from eca_keras.training.classification.batches import evaluation_feed  # noqa: E402
+from eca_keras.training.classification.batches import training_feed  # noqa: E402
+from eca_keras.training.classification.objective import Classification  # noqa: E402
 from eca_keras.training.data.source import array_split  # noqa: E402
 from eca_keras.training.optimizers import TorchSGD  # noqa: E402
+from eca_keras.training.optimizers import synchronize  # noqa: E402
 from eca_keras.training.run.cluster import Cluster  # noqa: E402
 from eca_keras.training.run.evaluation import Evaluator  # noqa: E402
-from eca_keras.training.run.history import synchronize  # noqa: E402
 from eca_keras.training.run.step import Trainer  # noqa: E402
 
 BATCH = 16

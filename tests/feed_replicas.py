@@ -20,7 +20,7 @@ from test_feed import training  # noqa: E402
 
 from eca_keras.errors import InputError  # noqa: E402
 from eca_keras.training import load_source  # noqa: E402
-from eca_keras.training.data.feed import evaluation_feed  # noqa: E402
+from eca_keras.training.classification.batches import evaluation_feed  # noqa: E402
 
 
 def main(root):

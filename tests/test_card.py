@@ -7,7 +7,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 from eca_keras import cli
-from eca_keras.training.classification import card
+from eca_keras.training import Trained
+from eca_keras.training import card
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def test_ordinals():
 
 def test_a_card_has_the_figures_of_the_run(run):
     metrics = json.loads((run / "metrics.json").read_text())
-    text = card.model_card(run)
+    text = Trained.load(run).card()
     read = ModelCard(text)
     assert read.data.library_name == "keras"
     results = {
@@ -61,7 +62,9 @@ def test_command(run, tmp_path, capsys):
     path = tmp_path / "README.md"
     assert cli.main(["card", "--model", str(run), "--output", str(path)]) == 0
     assert cli.main(["card", "--model", str(run)]) == 0
-    assert capsys.readouterr().out == path.read_text() == card.model_card(run)
+    assert (
+        capsys.readouterr().out == path.read_text() == Trained.load(run).card()
+    )
 
 
 def test_a_run_that_is_not_done(run, tmp_path, capsys):

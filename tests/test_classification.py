@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from eca_keras.training.classification.task import Classification
+from eca_keras.training.classification.objective import Classification
 
 CLASSES = 7
 RNG = np.random.default_rng(0)
@@ -44,7 +44,7 @@ def test_learning_equals_keras(smoothing):
     task = classification(label_smoothing=smoothing)
     expected = keras_figures(np.eye(CLASSES)[LABELS], smoothing)
     assert 0 < expected["top1"] < expected["top5"] < len(LABELS)
-    learned = numbers(task.learn(SCORES, tf.constant(LABELS)))
+    learned = numbers(task.train_step(SCORES, tf.constant(LABELS)))
     assert learned == pytest.approx(expected, rel=1e-5)
 
 
@@ -52,7 +52,7 @@ def test_mixed_labels():
     share = RNG.uniform(0.6, 1, (64, 1))
     other = np.eye(CLASSES)[(LABELS + 1) % CLASSES]
     labels = share * np.eye(CLASSES)[LABELS] + (1 - share) * other
-    learned = classification(label_smoothing=0.2).learn(
+    learned = classification(label_smoothing=0.2).train_step(
         SCORES, tf.constant(labels, tf.float32)
     )
     expected = keras_figures(labels, 0.2)
@@ -62,7 +62,7 @@ def test_mixed_labels():
 def test_measuring_leaves_out_the_filling_and_the_smoothing():
     weights = np.repeat([1.0, 0.0], [50, 14]).astype("float32")
     task = classification(label_smoothing=0.5)
-    measured = task.measure(SCORES, tf.constant(LABELS), weights)
+    measured = task.evaluate(SCORES, tf.constant(LABELS), weights)
     loss = keras.ops.sparse_categorical_crossentropy(
         LABELS[:50], SCORES[:50], from_logits=True
     )
@@ -74,10 +74,10 @@ def test_measuring_leaves_out_the_filling_and_the_smoothing():
 def test_of_equal_scores_the_first_class_wins_and_nan_never_does():
     task = classification()
     equal = np.zeros((2, CLASSES), "float32")
-    sums = task.learn(equal, tf.constant([0, 6]))
+    sums = task.train_step(equal, tf.constant([0, 6]))
     assert numbers(sums)["top1"] == 1
     assert numbers(sums)["top5"] == 1
-    sums = task.learn(equal * np.nan, tf.constant([0, 6]))
+    sums = task.train_step(equal * np.nan, tf.constant([0, 6]))
     assert numbers(sums)["top1"] == numbers(sums)["top5"] == 0
 
 
@@ -86,7 +86,7 @@ def test_an_improbable_label_has_a_finite_loss():
     scores[0, 0] = 200.0
     task = classification()
     label = tf.constant([1])
-    learned = float(task.learn(scores, label)["loss"])
+    learned = float(task.train_step(scores, label)["loss"])
     assert learned == pytest.approx(200.0)
-    measured = task.measure(scores, label, np.ones(1, "float32"))
+    measured = task.evaluate(scores, label, np.ones(1, "float32"))
     assert 80 < float(measured["loss"]) < 100

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import benchmarks as comparison
 from benchmarks import bubbles
-from benchmarks import networks
+from benchmarks import network_contest
 from benchmarks import torch_process
+from benchmarks.networks import Networks
 from eca_keras import cli
 from eca_keras.applications import ECAMobileNetV2
 from eca_keras.applications import ECAResNet18
@@ -35,7 +35,7 @@ QUICK = {
 def contestants(*pairs):
     counts = {"parameters": 7, "attention_parameters": 1, "macs": 90}
     return [
-        networks._Contestant(library, attention, None, counts)
+        network_contest._Contestant(library, attention, None, counts)
         for library, attention in pairs
     ]
 
@@ -44,7 +44,7 @@ def row(**changes):
     these = contestants(("eca-keras", "none"))
     wall = np.array([[1.0], [3.0]])
     measured = benchmarking.Rounds("inference", 6, wall, wall)
-    made = networks._row(measured, 0, these, "ECAResNet18", 64)
+    made = network_contest._row(measured, 0, these, "ECAResNet18", 64)
     return dataclasses.replace(made, **changes)
 
 
@@ -59,7 +59,8 @@ def test_ratios_are_to_the_same_library_and_the_same_attention():
     wall = np.array([[1.0, 2.0, 3.0, 9.0]]) * np.array([[1], [10], [4]])
     measured = benchmarking.Rounds("training", 6, wall, 2 * wall)
     rows = [
-        networks._row(measured, i, these, "ECAResNet18", 64) for i in range(4)
+        network_contest._row(measured, i, these, "ECAResNet18", 64)
+        for i in range(4)
     ]
     assert [each.ratio for each in rows] == [1, 2, 1, 3]
     assert [each.cpu_ratio for each in rows] == [1, 2, 1, 3]
@@ -72,7 +73,7 @@ def test_ratios_are_to_the_same_library_and_the_same_attention():
 
 
 def test_against_keras_applications():
-    rows = comparison.compare_networks(
+    rows = network_contest.compare_networks(
         "ECAMobileNetV2",
         ("eca", "none"),
         against=("keras.applications",),
@@ -120,7 +121,7 @@ def test_against_keras_applications():
 def test_refusals(arguments, sentence):
     arguments = {"network": "ECAResNet18", **QUICK, **arguments}
     with pytest.raises(ValueError, match=sentence.replace("(", r"\(")):
-        comparison.compare_networks(**arguments)
+        network_contest.compare_networks(**arguments)
 
 
 def test_a_python_without_torch(tmp_path):
@@ -129,7 +130,7 @@ def test_a_python_without_torch(tmp_path):
     python.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
     python.chmod(0o755)
     with pytest.raises(ValueError, match="must be a Python that has PyTorch"):
-        comparison.compare_networks(
+        network_contest.compare_networks(
             "ECAResNet18", against=("torch",), torch_python=python, **QUICK
         )
 
@@ -174,10 +175,10 @@ def test_a_network_that_answers_otherwise_is_refused(monkeypatch):
 @pytest.mark.slow
 def test_the_command_against_torch(tmp_path, capsys):
     path = tmp_path / "rows.csv"
-    arguments = ["benchmark", "ECAResNet18", "--against", "torch"]
+    arguments = ["ECAResNet18", "--against", "torch"]
     arguments += ["--image-size", "64", "--rounds", "2"]
     arguments += ["--output", str(path)]
-    assert cli.main(arguments) == 0
+    assert cli.run_command(Networks, arguments, "networks") == 0
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [each["library"] for each in rows] == 3 * (
@@ -198,7 +199,7 @@ def test_accuracies(tmp_path):
         "network,attention,top1,from\nECAResNet18,eca,70.92,x\n"
         "ECAResNet18,none,70.4,y\n"
     )
-    assert comparison.read_accuracies(path) == {
+    assert bubbles.read_accuracies(path) == {
         ("ECAResNet18", "eca"): 70.92,
         ("ECAResNet18", "none"): 70.4,
     }
@@ -218,7 +219,7 @@ def test_bad_accuracies(text, sentence, tmp_path):
     path = tmp_path / "accuracy.csv"
     path.write_text(text)
     with pytest.raises(ValueError, match=sentence):
-        comparison.read_accuracies(path)
+        bubbles.read_accuracies(path)
 
 
 def test_bubbles_show_accuracy_where_it_is_known():
@@ -245,7 +246,7 @@ def test_the_area_of_a_bubble_is_its_cost(tmp_path, monkeypatch):
         row(network="a", macs=100, parameters=2_000_000),
         row(network="b", macs=25, parameters=1_000_000),
     ]
-    comparison.write_bubbles(rows, tmp_path / "a.png")
+    bubbles.write_bubbles(rows, tmp_path / "a.png")
     [axes] = figures[0].axes
     areas, centres = axes.collections
     np.testing.assert_allclose(areas.get_sizes(), [375, 1500])
@@ -256,7 +257,7 @@ def test_the_area_of_a_bubble_is_its_cost(tmp_path, monkeypatch):
 
 def test_the_picture_is_written(tmp_path):
     path = tmp_path / "networks.png"
-    comparison.write_bubbles([row(), row(attention="eca")], path)
+    bubbles.write_bubbles([row(), row(attention="eca")], path)
     with Image.open(path) as image:
         assert len(image.convert("RGB").getcolors(1 << 20)) > 10
 
@@ -264,13 +265,14 @@ def test_the_picture_is_written(tmp_path):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--picture", "a.xyz"], "`picture` must end in .png"),
-        (["--accuracy", "a.csv"], "`accuracy` must only be given with"),
-        (["--torch-python", "p"], "`torch_python` must only be given with"),
-        (["--picture", "a.png", "--accuracy", "/no/a.csv"], "/no/a.csv"),
-        (["--against", "timm"], "`against` must be some of"),
+        (["--figure", "a.xyz"], "`--figure` must end in .png"),
+        (["--accuracy", "a.csv"], "`--accuracy` must only be given with"),
+        (["--torch-python", "p"], "`--torch-python` must only be given with"),
+        (["--figure", "a.png", "--accuracy", "/no/a.csv"], "/no/a.csv"),
+        (["--against", "timm"], "`--against` must be some of"),
     ],
 )
 def test_the_command_refuses(options, sentence, capsys):
-    assert cli.main(["benchmark", "ECAResNet20", *options]) == 2
+    arguments = ["ECAResNet20", *options]
+    assert cli.run_command(Networks, arguments, "networks") == 2
     assert sentence in capsys.readouterr().err

@@ -20,8 +20,8 @@ from eca_keras.errors import InputError
 from eca_keras.training.classification.model import build_classifier
 from eca_keras.training.classification.model import normalization
 from eca_keras.training.detection import DetectConfig
+from eca_keras.training.detection.model import build_detector
 from eca_keras.training.detection.model import make_backbone
-from eca_keras.training.detection.setup import build_detector
 
 SETTINGS = Preprocessing(("a", "b"), 32, 3, 1.0)
 RESNET = DetectConfig(backbone="ECAResNet20", alpha=1.0)

@@ -14,9 +14,8 @@ from PIL import Image
 from test_cli import refused
 
 from eca_keras import cli
-from eca_keras.commands import Detect
-from eca_keras.commands.detect import describe
 from eca_keras.commands.detect_train import DetectTrain
+from eca_keras.commands.predict import describe
 from eca_keras.training.detection import DETECT_RECIPES
 from eca_keras.training.detection.average_precision import average_precision
 from eca_keras.training.detection.data import load_detection_source
@@ -40,7 +39,7 @@ def test_evaluate(run, data, capsys, tmp_path):
     figures, results = tmp_path / "figures.json", tmp_path / "found.json"
     arguments = ["--model", str(run), "--output", str(figures)]
     arguments += ["--results", str(results), "--batch-size", "3"]
-    assert cli.main(["detect", "evaluate", *arguments]) == 0
+    assert cli.main(["evaluate", *arguments]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads(figures.read_text())
     assert (printed["data"], printed["images"]) == (data, 4)
@@ -54,13 +53,13 @@ def test_evaluate(run, data, capsys, tmp_path):
 def test_evaluate_on_all_images_of_a_file(run, data, capsys):
     folder = data.removeprefix("coco:")
     file = f"{folder}/annotations/instances_train2017.json"
-    arguments = ["--model", str(run), "--part", "all"]
+    arguments = ["--model", str(run), "--split", "all"]
     named = ["--data", f"coco:{folder}/train2017,{file}"]
-    assert cli.main(["detect", "evaluate", *arguments, *named]) == 0
+    assert cli.main(["evaluate", *arguments, *named]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert (printed["evaluated_on"], printed["images"]) == ("all", 4)
     assert "for data with these two parts. Received: part='all'" in refused(
-        ["detect", "evaluate", *arguments], capsys
+        ["evaluate", *arguments], capsys
     )
 
 
@@ -68,8 +67,8 @@ def test_predict(run, capsys, tmp_path):
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"
     Image.fromarray(photo(90, 50, seed=0)).save(good)
     bad.write_text("no image")
-    arguments = ["detect", "predict", str(bad), str(good), "--threshold", "0.1"]
-    arguments += ["--model", str(run), "--pictures", str(tmp_path / "new")]
+    arguments = ["predict", str(bad), str(good), "--threshold", "0.1"]
+    arguments += ["--model", str(run), "--figures", str(tmp_path / "new")]
     assert cli.main(arguments) == 2
     said = capsys.readouterr()
     assert f"{bad} is not a readable image" in said.err
@@ -90,8 +89,8 @@ def test_predict(run, capsys, tmp_path):
 def test_pictures_in_the_place_of_images(run, capsys, tmp_path):
     drawn = tmp_path / "good.objects.png"
     drawn.write_text("precious")
-    arguments = ["detect", "predict", str(tmp_path / "good.png"), str(drawn)]
-    arguments += ["--model", str(run), "--pictures", str(tmp_path)]
+    arguments = ["predict", str(tmp_path / "good.png"), str(drawn)]
+    arguments += ["--model", str(run), "--figures", str(tmp_path)]
     assert "good.objects.png would be lost" in refused(arguments, capsys)
     assert drawn.read_text() == "precious"
 
@@ -102,13 +101,12 @@ def test_recipe_file_and_overrides(tmp_path):
     arguments = ["detect", "train", "--config", str(path)]
     arguments += ["--filters", "16", "--decay-epochs", "16", "22"]
     command = cli.parse(arguments)
-    assert isinstance(command, Detect)
-    assert isinstance(command.action, DetectTrain)
-    assert (command.action.epochs, command.action.filters) == (24, 16)
-    assert list(command.action.decay_epochs) == [16, 22]
-    assert command.action.learning_rate is None
-    assert command.action.width == DETECT_RECIPES["1x"].width
-    plain = cli.parse(["detect", "train"]).action
+    assert isinstance(command, DetectTrain)
+    assert (command.epochs, command.filters) == (24, 16)
+    assert list(command.decay_epochs) == [16, 22]
+    assert command.learning_rate is None
+    assert command.width == DETECT_RECIPES["1x"].width
+    plain = cli.parse(["detect", "train"])
     assert plain.data == DETECT_RECIPES["shapes"].data
 
 
@@ -124,47 +122,61 @@ def test_dry_run(data, capsys, tmp_path):
     assert not output.exists()
 
 
+TRAIN = ["detect", "train"]
 BAD = {
-    "nothing": ([], "subcommand"),
-    "action": (["trian"], "trian"),
-    "option": (["train", "--epcohs", "3"], "--epcohs"),
-    "recipe": (["train", "--recipe", "2x"], "`recipe` must be one of shapes"),
-    "detector": (["train", "--detector", "YOLO"], "`detector` must be one of"),
-    "data": (["train", "--data", "coco"], "coco"),
-    "no folder": (["train", "--data", "coco:/no/such"], "/no/such"),
+    "nothing": (["detect"], "`eca-keras detect train`"),
+    "action": (["detect", "trian"], "`eca-keras detect train`"),
+    "option": ([*TRAIN, "--epcohs", "3"], "--epcohs"),
+    "recipe": (
+        [*TRAIN, "--recipe", "2x"],
+        "`--recipe` must be one of shapes",
+    ),
+    "detector": (
+        [*TRAIN, "--detector", "YOLO"],
+        "`--detector` must be one of",
+    ),
+    "data": ([*TRAIN, "--data", "coco"], "coco"),
+    "no folder": ([*TRAIN, "--data", "coco:/no/such"], "/no/such"),
     "no weights": (
-        ["train", "--backbone-weights", "/no/such.weights.h5"],
+        [*TRAIN, "--backbone-weights", "/no/such.weights.h5"],
         "/no/such.weights.h5",
     ),
     "no run of weights": (
-        ["train", "--backbone-weights", "/no/such.keras"],
+        [*TRAIN, "--backbone-weights", "/no/such.keras"],
         "an existing file. Received: /no/such.keras",
     ),
     "random and frozen": (
-        ["train", "--frozen-stages", "1"],
-        "`frozen_stages` must be 0 without `backbone_weights`",
+        [*TRAIN, "--frozen-stages", "1"],
+        "`--frozen-stages` must be 0 without `--backbone-weights`",
     ),
-    "no TPU": (["train", "--strategy", "tpu"], "needs a TPU that TensorFlow"),
-    "no config": (["train", "--config", "/no/such.json"], "/no/such.json"),
-    "no run": (["evaluate", "--model", "/no/run"], "no trained detector"),
-    "part": (["evaluate", "--part", "test"], "`part` must be one of"),
+    "no TPU": (
+        [*TRAIN, "--strategy", "tpu"],
+        "needs a TPU that TensorFlow",
+    ),
+    "no config": (
+        [*TRAIN, "--config", "/no/such.json"],
+        "/no/such.json",
+    ),
+    "no run": (["evaluate", "--model", "/no/run"], "no trained model"),
+    "moved": (["detect", "export", "x.onnx"], "`eca-keras export`"),
+    "split": (["evaluate", "--split", "dev"], "`--split` must be one of"),
     "batch": (
         ["evaluate", "--batch-size", "0"],
-        "`batch_size` must be at least 1",
+        "`--batch-size` must be a positive integer",
     ),
     "no image": (["predict"], "at least one image file"),
     "threshold": (
         ["predict", "a.png", "--threshold", "1.5"],
-        "`threshold` must be at least 0 and below 1",
+        "`--threshold` must be at least 0 and below 1",
     ),
     "twice": (
-        ["predict", "a/x.png", "b/x.jpg", "--pictures", "p"],
-        "`images` must differ in their names",
+        ["predict", "a/x.png", "b/x.jpg", "--figures", "p"],
+        "`IMAGES` must differ in their names",
     ),
-    "format": (["export", "x", "--format", "coreml"], "`format` must be one"),
+    "format": (["export", "x", "--format", "coreml"], "`--format` must be one"),
     "of another format": (
-        ["export", "x", "--format", "onnx", "--quantize", "float16"],
-        "`quantize` must only be given with format='tflite'",
+        ["export", "x.onnx", "--format", "onnx", "--quantize", "float16"],
+        "`--quantize` must only be given with --format tflite",
     ),
 }
 
@@ -173,23 +185,23 @@ BAD = {
 def test_bad_input(case, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments, sentence = BAD[case]
-    assert sentence in refused(["detect", *arguments], capsys)
+    assert sentence in refused(arguments, capsys)
     assert not list(tmp_path.iterdir())
 
 
 def test_pictures_in_the_place_of_a_file(run, capsys, tmp_path):
     file = tmp_path / "pictures"
     file.write_text("precious")
-    arguments = ["detect", "predict", "a.png", "--model", str(run)]
-    said = refused([*arguments, "--pictures", str(file)], capsys)
-    assert "`pictures` must be a folder, but there is a file at" in said
+    arguments = ["predict", "a.png", "--model", str(run)]
+    said = refused([*arguments, "--figures", str(file)], capsys)
+    assert "`--figures` must be a folder, but there is a file at" in said
     assert file.read_text() == "precious"
 
 
 def test_unknown_strategy_of_evaluate(run, capsys):
-    arguments = ["detect", "evaluate", "--model", str(run), "--strategy", "x"]
+    arguments = ["evaluate", "--model", str(run), "--strategy", "x"]
     said = refused(arguments, capsys)
-    assert "`strategy` must be one of auto, one-device, mirrored" in said
+    assert "`--strategy` must be one of auto, one-device, mirrored" in said
 
 
 @pytest.mark.slow
@@ -203,14 +215,14 @@ def test_unknown_strategy_of_evaluate(run, capsys):
 )
 def test_export(run, capsys, tmp_path, format, options):
     path = tmp_path / "new" / f"detector.{format}"
-    arguments = ["detect", "export", str(path), "--model", str(run)]
+    arguments = ["export", str(path), "--model", str(run)]
     assert cli.main([*arguments, "--format", format, *options]) == 0
     assert "boxes differ by" in capsys.readouterr().out
     assert path.exists()
 
 
 def test_export_on_other_data(run, capsys, tmp_path):
-    arguments = ["detect", "export", str(tmp_path / "a.tflite")]
+    arguments = ["export", str(tmp_path / "a.tflite")]
     arguments += ["--model", str(run), "--data", "shapes"]
     assert cli.main(arguments) == 2
     said = capsys.readouterr().err

@@ -9,11 +9,11 @@ from eca_keras.errors import InputError
 from eca_keras.training.detection import DETECT_RECIPES
 from eca_keras.training.detection import DetectConfig
 from eca_keras.training.detection import detect_recipe
-from eca_keras.training.detection.setup import make_optimizer
-from eca_keras.training.detection.setup import make_schedule
 from eca_keras.training.optimizers import DistributedLossScaleOptimizer
 from eca_keras.training.optimizers import TorchSGD
+from eca_keras.training.optimizers import make_optimizer
 from eca_keras.training.schedules import describe_rate
+from eca_keras.training.schedules import learning_rate
 
 
 @pytest.mark.parametrize(
@@ -23,9 +23,10 @@ from eca_keras.training.schedules import describe_rate
         ({"backbone": "VGG16"}, "`backbone` must be one of ECAResNet18"),
         (
             {"backbone": "ECAResNet18", "alpha": 0.5},
-            "`alpha` must be 1 for all",
+            "`alpha` must be 1 for every backbone",
         ),
         ({"height": 16}, "`height` must be at least 32. Received: height=16"),
+        ({"sync_batchnorm": True}, "must be False with frozen_batchnorm=True"),
         ({"epochs": 0}, "`epochs` must be at least 1"),
         ({"optimizer": "lamb"}, "`optimizer` must be one of sgd, adam"),
         ({"weight_decay": 1e-4}, "`weight_decay` must be 0 with optimizer='a"),
@@ -46,7 +47,7 @@ from eca_keras.training.schedules import describe_rate
         ({"warmup_start": 1.0}, "`warmup_start` must be at least 0 and below"),
         ({"clip_norm": -1.0}, "`clip_norm` must be at least 0"),
         ({"frozen_stages": 5}, "`frozen_stages` must be from 0 to 4"),
-        ({"places": 0}, "`places` must be at least 1"),
+        ({"max_objects": 0}, "`max_objects` must be at least 1"),
         ({"validation_every": 0}, "`validation_every` must be at least 1"),
         ({"head_initializer": "ones"}, "`head_initializer` must be one of"),
         ({"on_bad_annotation": "warn"}, "`on_bad_annotation` must be one of"),
@@ -65,7 +66,7 @@ def test_config_is_checked(changes, sentence):
 def test_warm_up_must_end():
     config = DetectConfig(epochs=2, warmup_steps=20)
     with pytest.raises(InputError, match="must be below the 20 steps of the"):
-        make_schedule(config, steps_per_epoch=10)
+        learning_rate(config, steps_per_epoch=10)
 
 
 def test_the_defaults_are_a_recipe():
@@ -92,7 +93,7 @@ def test_the_published_rate(detector, batch_size, rate, said):
 def test_the_published_schedule():
     """By hand: mmdet 1's linear warm-up, then steps at epochs 8 and 11."""
     config = detect_recipe("1x", learning_rate=0.02)
-    schedule = make_schedule(config, steps_per_epoch=1000)
+    schedule = learning_rate(config, steps_per_epoch=1000)
     expected = {
         0: 0.02 / 3,
         250: 0.02 * (1 - 0.5 * 2 / 3),
@@ -113,19 +114,19 @@ def test_the_cosine_rises_from_where_it_should():
     config = DetectConfig(
         epochs=2, warmup_steps=4, warmup_start=0.5, learning_rate=1.0
     )
-    schedule = make_schedule(config, steps_per_epoch=10)
+    schedule = learning_rate(config, steps_per_epoch=10)
     rates = [float(schedule(step)) for step in (0, 2, 4, 12, 20)]
     assert rates == pytest.approx([0.5, 0.75, 1.0, 0.5, 0.0], abs=1e-6)
     config = dataclasses.replace(config, warmup_steps=0)
-    assert float(make_schedule(config, 10)(0)) == pytest.approx(1.0)
+    assert float(learning_rate(config, 10)(0)) == pytest.approx(1.0)
 
 
 def test_optimizers():
-    sgd = make_optimizer(detect_recipe("1x", momentum=0.8), 0.1)
+    sgd = make_optimizer(detect_recipe("1x", momentum=0.8), 0.1, None)
     assert isinstance(sgd, TorchSGD)
     assert (sgd.momentum, sgd.weight_decay) == (0.8, 1e-4)
-    adam = make_optimizer(DetectConfig(momentum=0.7), 0.1)
+    adam = make_optimizer(DetectConfig(momentum=0.7), 0.1, None)
     assert isinstance(adam, keras.optimizers.Adam)
     assert adam.beta_1 == 0.7
-    half = make_optimizer(DetectConfig(precision="mixed_float16"), 0.1)
+    half = make_optimizer(DetectConfig(precision="mixed_float16"), 0.1, None)
     assert isinstance(half, DistributedLossScaleOptimizer)

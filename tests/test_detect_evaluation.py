@@ -8,10 +8,10 @@ from coco_files import IDS
 from coco_files import SIZES
 from coco_files import write_part
 
-from eca_keras.training.detection.average_precision import FIGURES
 from eca_keras.training.detection.average_precision import MASK
+from eca_keras.training.detection.average_precision import METRICS
 from eca_keras.training.detection.average_precision import average_precision
-from eca_keras.training.detection.average_precision import figure_names
+from eca_keras.training.detection.average_precision import metric_names
 from eca_keras.training.detection.data import load_detection_source
 from eca_keras.training.detection.results import Found
 from eca_keras.training.detection.results import coco_result
@@ -98,14 +98,14 @@ def test_figures_are_those_of_pycocotools(annotations, tmp_path, capsys):
     ids = split.image_ids.tolist()
     figures = average_precision(split.truth(), results, ids, masks=True)
     assert capsys.readouterr().out == ""
-    assert list(figures) == list(figure_names(masks=True))
+    assert list(figures) == list(metric_names(masks=True))
     for kind, prefix in (("bbox", ""), ("segm", MASK)):
         expected = by_files(path, results, tmp_path, kind)
-        found = [figures[f"{prefix}{name}"] for name in FIGURES]
+        found = [figures[f"{prefix}{name}"] for name in METRICS]
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
         assert 0.1 < found[0] < 0.95
     boxes = average_precision(split.truth(), results, ids)
-    assert boxes == {name: figures[name] for name in FIGURES}
+    assert boxes == {name: figures[name] for name in METRICS}
     # Its results were left as they were.
     assert "area" not in results[0]
     some = average_precision(split.truth(), results, [20], masks=True)

@@ -14,12 +14,12 @@ from test_distributed import assert_same_end
 from test_distributed import final_arrays
 
 from eca_keras.training import Interrupted
-from eca_keras.training.detection import train
-from eca_keras.training.detection.setup import DetectionSetup
+from eca_keras.training import train
+from eca_keras.training.detection.task import make_task
 from eca_keras.training.run.cluster import Cluster
 from eca_keras.training.run.curves import Panel
 from eca_keras.training.run.curves import write_curves
-from eca_keras.training.run.history import Results
+from eca_keras.training.run.history import History
 from eca_keras.training.run.step import Trainer
 
 pytest.importorskip("pycocotools")
@@ -38,7 +38,7 @@ def tiny():
 
 def test_only_measured_epochs_can_be_the_best(tmp_path):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    results = Results(
+    results = History(
         tmp_path,
         lambda row: None if row["val_AP"] is None else (row["val_AP"],),
     )
@@ -84,7 +84,7 @@ def test_clipped_gradients():
                 batch_size=2,
                 clip_norm=clip_norm,
             )
-            before = [v.numpy() for v in trainer.learned]
+            before = [v.numpy() for v in trainer.trainable]
             trainer.train((x,))
         kernel, bias, last, _ = before
         gradients = [
@@ -96,7 +96,7 @@ def test_clipped_gradients():
         norm = np.sqrt(sum((g**2).sum() for g in gradients))
         share = min(1, clip_norm / norm) if clip_norm else 1
         for old, new, gradient in zip(
-            before, trainer.learned, gradients, strict=True
+            before, trainer.trainable, gradients, strict=True
         ):
             moved = old - new.numpy()
             np.testing.assert_allclose(moved, share * gradient, atol=1e-5)
@@ -119,7 +119,7 @@ CLOCK = ("images_per_second", "seconds")
     [
         ("RetinaNet", {"optimizer": "sgd", "precision": "mixed_float16"}),
         # Draws of its regions, and statistics that move.
-        ("MaskRCNN", {"fixed_statistics": False}),
+        ("MaskRCNN", {"frozen_batchnorm": False}),
     ],
 )
 def test_a_stopped_run_goes_on_to_the_same_weights(
@@ -166,15 +166,20 @@ def test_compiled_or_in_half_precision(data, tmp_path):
     def after_two_steps(**changes):
         config = quick(data, tmp_path, optimizer="sgd", **changes)
         with Cluster("one-device") as cluster:
-            job = DetectionSetup.of(config, cluster)
+            task = make_task(config, cluster)
             trainer = Trainer(
-                cluster, job.task, job.optimizer, 2, config.xla, job.clip_norm
+                cluster,
+                task.objective,
+                task.optimizer,
+                2,
+                config.xla,
+                task.config.clip_norm,
             )
             for batch, _ in zip(
-                job.feed("training").batches(), range(2), strict=False
+                task.feed("training").batches(), range(2), strict=False
             ):
                 trainer.train(batch)
-            weights = [v.numpy().ravel() for v in trainer.learned]
+            weights = [v.numpy().ravel() for v in trainer.trainable]
             return np.concatenate(weights), trainer.means()
 
     weights, means = after_two_steps()

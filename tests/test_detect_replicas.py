@@ -44,7 +44,7 @@ def test_replicas_and_hosts_do_what_one_device_does(data, tmp_path):
         for key in set(one.files) - {"replicas"}:
             np.testing.assert_allclose(other[key], one[key], rtol=0, atol=1e-5)
         result = json.loads((tmp_path / f"{name}.json").read_text())
-        assert result["figures"] == pytest.approx(expected["figures"], abs=1e-6)
+        assert result["metrics"] == pytest.approx(expected["metrics"], abs=1e-6)
         if name == "hosts-1":  # the first host has them all
             assert result["found"] == result["ids"] == []
             continue
@@ -81,7 +81,7 @@ def test_hosts_that_lose_one_another_resume(data, tmp_path):
         code, text = outcome([processes[0]])[0]
         outcome([processes[1]])
         assert code == expected, text[-3000:]
-        sentence = "lost another host" if code == 69 else "stopped by"
+        sentence = "lost another worker" if code == 69 else "stopped by"
         assert sentence in text.splitlines()[-1]
     succeed(arguments(data, output), hosts=2)
     assert_same_end(output, tmp_path / "whole")

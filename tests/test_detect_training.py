@@ -18,14 +18,14 @@ from PIL import Image
 from eca_keras.applications import preprocess_input
 from eca_keras.applications.detection import RetinaNet
 from eca_keras.errors import InputError
+from eca_keras.training import plan
+from eca_keras.training import train
 from eca_keras.training.detection import TrainedDetector
-from eca_keras.training.detection import plan
-from eca_keras.training.detection import train
-from eca_keras.training.detection.average_precision import FIGURES
+from eca_keras.training.detection.average_precision import METRICS
 from eca_keras.training.detection.pictures import write_picture
 from eca_keras.training.detection.results import Found
 from eca_keras.training.detection.settings import DetectionSettings
-from eca_keras.training.detection.setup import DetectionSetup
+from eca_keras.training.detection.task import make_task
 from eca_keras.training.run.cluster import Cluster
 
 pytest.importorskip("pycocotools")
@@ -79,7 +79,7 @@ def test_a_run_leaves_its_results(run, data):
 
 def test_epochs_that_are_not_measured_have_empty_fields(run):
     first, second = history(run[0])
-    assert {f"val_{name}" for name in FIGURES} <= set(first)
+    assert {f"val_{name}" for name in METRICS} <= set(first)
     assert {"loss", "class_loss", "box_loss"} <= set(first)
     assert first["val_AP"] == ""
     assert float(second["val_AP"]) == run[1]["AP"]
@@ -94,7 +94,7 @@ def test_the_run_evaluates_as_recorded(run):
     assert len(trained.settings.class_names) == 80
     assert trained.settings.category_ids == tuple(IDS)
     again, found = trained.evaluate(batch_size=3)
-    for name in FIGURES:
+    for name in METRICS:
         assert again[name] == pytest.approx(metrics[name], abs=1e-6)
     assert {entry["image_id"] for entry in found} <= {10, 20, 30, 40}
     with pytest.raises(InputError, match="has other classes than the model"):
@@ -239,7 +239,7 @@ def test_bad_settings_are_found_before_anything_is_written(
 
 
 def test_plan(data, tmp_path):
-    rows = dict(plan(quick(data, tmp_path / "run", places=1)))
+    rows = dict(plan(quick(data, tmp_path / "run", max_objects=1)))
     assert rows["images (train, validation)"] == "4, 4"
     assert rows["classes"] == "80"
     assert rows["steps"] == "4"
@@ -253,13 +253,13 @@ def test_settings_reach_the_detector(data, tmp_path):
         tmp_path,
         detector="MaskRCNN",
         kernel_size=[1, 3, 5, 7, 9, 11, 1],
-        fixed_statistics=False,
-        places=1,
+        frozen_batchnorm=False,
+        max_objects=1,
         precision="mixed_bfloat16",
     )
     with Cluster("one-device") as cluster:
-        job = DetectionSetup.of(config, cluster)
-    model = job.task.model
+        task = make_task(config, cluster)
+    model = task.model
     assert (model.filters, model.units, model.proposals) == (8, 8, 10)
     assert model.anchor_sizes == (16, 32, 64, 128, 256)
     assert not model.frozen_batchnorm
@@ -273,15 +273,15 @@ def test_settings_reach_the_detector(data, tmp_path):
     assert "mixed_bfloat16" in policies
     assert keras.config.dtype_policy().name == "float32"
     # Of the four images two have two objects, a crowd does not count.
-    assert job.notes[-1] == (
+    assert task.wording.notes[-1] == (
         "2 training images with more than 1 objects: the largest are learned, "
         "2 in all are not"
     )
-    images, targets = next(iter(job.training_feed().batches()))
+    images, targets = next(iter(task.feed("training").batches()))
     assert images.shape == (2, 64, 96, 3)
     assert targets["masks"].shape == (2, 1, 112, 112)
-    assert job.figures[12] == "mask_AP"
-    assert job.score({"val_AP": 0.9, "val_mask_AP": 0.1}) == (0.1,)
+    assert task.wording.metrics[12] == "mask_AP"
+    assert task.score({"val_AP": 0.9, "val_mask_AP": 0.1}) == (0.1,)
 
 
 def test_settings_belong_to_a_network():

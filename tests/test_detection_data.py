@@ -20,12 +20,13 @@ from eca_keras.applications import preprocess_input
 from eca_keras.applications.detection import paste_masks
 from eca_keras.applications.detection.masks import mask_targets
 from eca_keras.errors import InputError
-from eca_keras.training.classification.batches import indices_of_step
+from eca_keras.training.data.sharding import indices_of_step
 from eca_keras.training.data.source import UnreadableImage
 from eca_keras.training.detection import batches
 from eca_keras.training.detection import data
 from eca_keras.training.detection.coco.segmentations import encoded
 from eca_keras.training.detection.objects import ObjectList
+from eca_keras.training.detection.transforms import resize_to_fit
 
 pytest.importorskip("pycocotools")
 
@@ -38,7 +39,7 @@ ARGUMENTS = {
     "input_shape": SHAPE,
     "seed": SEED,
     "flip": True,
-    "places": 3,
+    "max_objects": 3,
     "masks": True,
 }
 
@@ -131,7 +132,7 @@ def check_image(split, index, picture, targets):
     assert (picture[new_height:] == PADDING).all()
     assert (picture[:, new_width:] == PADDING).all()
 
-    rows = split.objects.learned(index, 3)
+    rows = split.objects.targets(index, 3)
     boxes = split.objects.boxes[rows]
     corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
     corners *= np.tile([new_width / width, new_height / height], 2)
@@ -143,7 +144,7 @@ def check_image(split, index, picture, targets):
     labels = split.objects.labels[rows]
     np.testing.assert_array_equal(targets["labels"][:count], labels)
     assert (targets["labels"][count:] == -1).all()
-    masks = split.objects.pictures(index, 3, split.sizes[index])
+    masks = split.objects.mask_images(index, 3, split.sizes[index])
     if flipped:
         masks = masks[:, :, ::-1]
     np.testing.assert_array_equal(targets["masks"], masks)
@@ -159,7 +160,7 @@ def test_nothing_is_mirrored_without_flip(source):
     assert set(targets) == {"boxes", "labels", "sizes"}
     indices = indices_of_step(source.train, 4, SEED, 0)
     for picture, index in zip(pictures, indices, strict=True):
-        expected, _ = data.resize_to_fit(source.train.read(index), SHAPE)
+        expected, _ = resize_to_fit(source.train.read(index), SHAPE)
         np.testing.assert_array_equal(picture, expected)
 
 
@@ -176,7 +177,7 @@ def test_nothing_is_mirrored_without_flip(source):
 )
 def test_fitted_sizes(size, shape, expected):
     image = np.full((*size, 3), 200, "uint8")
-    padded, fitted = data.resize_to_fit(image, (*shape, 3))
+    padded, fitted = resize_to_fit(image, (*shape, 3))
     assert tuple(fitted.numpy()) == expected
     assert padded.shape == (*shape, 3)
     height, width = expected
@@ -208,7 +209,7 @@ def outlines_of(split, index, new_size, flipped):
     """Polygons of the objects of an image where it is shown."""
     objects = split.objects
     scale = (new_size / split.sizes[index])[::-1]
-    for row in objects.learned(index, 3):
+    for row in objects.targets(index, 3):
         outline = objects.segmentations.outline(row)
         if not outline:  # run lengths of the whole box
             x, y, width, height = objects.boxes[row]
@@ -262,8 +263,8 @@ def test_the_largest_objects_are_kept(source):
     np.testing.assert_array_equal(boxes[:, 2], labels)
     assert objects.padded(0, 8)[1].tolist() == [3, 9, 1, 9, 5, 2, -1, -1]
     split = dataclasses.replace(source.train, objects=objects)
-    assert split.notes_on_places(6) == ()
-    assert split.notes_on_places(4) == (
+    assert split.notes_on_crowded_images(6) == ()
+    assert split.notes_on_crowded_images(4) == (
         "1 training image with more than 4 objects: the largest are learned, "
         "2 in all are not",
     )
@@ -279,7 +280,7 @@ def test_evaluation_shows_every_image_once_in_order(source):
     assert (pictures.dtype, details["sizes"].dtype) == ("uint8", "float32")
     assert not pictures[4:].any()
     for index in range(4):
-        expected, size = data.resize_to_fit(split.read(index), SHAPE)
+        expected, size = resize_to_fit(split.read(index), SHAPE)
         np.testing.assert_array_equal(pictures[index], expected)
         np.testing.assert_array_equal(details["sizes"][index], size)
     contexts = [tf.distribute.InputContext(2, w, 2) for w in range(2)]
@@ -306,7 +307,7 @@ def damaged(tmp_path):
 
 
 def feed(split, policy, strategy=None, **changes):
-    return data.training_feed(
+    return batches.training_feed(
         strategy or tf.distribute.get_strategy(),
         split,
         on_bad_image=policy,
@@ -338,8 +339,8 @@ def test_images_that_cannot_be_read_in_evaluation(damaged):
     arguments = {"batch_size": 2, "input_shape": SHAPE}
     strategy = tf.distribute.get_strategy()
     with pytest.raises(UnreadableImage, match="0.jpg is not a readable image"):
-        list(data.evaluation_feed(strategy, damaged, **arguments).batches())
-    skipping = data.evaluation_feed(
+        list(batches.evaluation_feed(strategy, damaged, **arguments).batches())
+    skipping = batches.evaluation_feed(
         strategy, damaged, on_bad_image="skip", **arguments
     )
     assert skipping.steps == 2
@@ -353,8 +354,10 @@ def test_images_that_cannot_be_read_in_evaluation(damaged):
 def test_what_the_feeds_refuse(source):
     with pytest.raises(InputError, match="`batch_size` must not exceed the n"):
         feed(source.train, "fail", batch_size=5)
-    with pytest.raises(InputError, match="`places` must be at least 1. Rec"):
-        feed(source.train, "fail", places=0)
+    with pytest.raises(
+        InputError, match="`max_objects` must be a positive int"
+    ):
+        feed(source.train, "fail", max_objects=0)
     with pytest.raises(InputError, match="`on_bad_image` must be one of fail"):
         feed(source.train, "ignore")
     boxes = data.load_detection_source("shapes:4").train
@@ -378,7 +381,7 @@ def test_shapes():
             shown = preprocess_input(pixels.astype("float32"))
             expected = np.maximum(pictures[i], black)
             np.testing.assert_allclose(shown, expected, atol=0.009)
-            rows = split.objects.learned(i, 3)
+            rows = split.objects.targets(i, 3)
             objects = split.objects
             np.testing.assert_array_equal(objects.corners[rows], boxes[i])
             np.testing.assert_array_equal(objects.labels[rows], labels[i])
@@ -387,7 +390,7 @@ def test_shapes():
                 code = objects.segmentations.code(row)
                 assert code == encoded(mask)
     assert len(source.validation.truth()["images"]) == 64
-    assert source.train.name(0) == "training picture 0 of the shapes"
+    assert source.train.name(0) == "training image 0 of the shapes"
     # The first of many are the same.
     some = data.load_detection_source("shapes").train
     assert some.size == 64
@@ -408,7 +411,7 @@ def test_two_replicas(root, source, whole):
     assert result.returncode == 0, result.stderr
     seen = json.loads(result.stdout.splitlines()[-1])
     evaluated = arrays(
-        data.evaluation_feed(
+        batches.evaluation_feed(
             tf.distribute.get_strategy(),
             source.validation,
             batch_size=6,

@@ -48,7 +48,7 @@ def test_what_is_read(root):
     assert labels_of(validation) == {**labels_of(train), 40: []}
     assert validation.sizes.tolist() == [list(size) for size in SIZES]
     objects = train.objects
-    [row, _] = objects.learned(0, 9)
+    [row, _] = objects.targets(0, 9)
     assert objects.labels[row] == 11  # the twelfth: 12 is not in use
     assert objects.boxes[row].tolist() == [5, 6, 40, 30.5]
     assert objects.corners[row].tolist() == [5, 6, 45, 36.5]

@@ -31,7 +31,7 @@ def test_pictures_of_polygons_are_where_the_polygons_are(box):
     polygon = np.array(ellipse(box, points=720))
     x, y, width, height = box
     corners = x, y, x + width, y + height
-    picture = stored([polygon]).picture(1, corners, size)
+    picture = stored([polygon]).mask_image(1, corners, size)
     assert (picture.shape, picture.dtype) == ((MASK_SIDE,) * 2, "uint8")
     centers = (np.arange(MASK_SIDE) + 0.5) / MASK_SIDE
     expected = (centers[:, None] - 0.5) ** 2 + (centers - 0.5) ** 2 <= 0.25
@@ -39,7 +39,9 @@ def test_pictures_of_polygons_are_where_the_polygons_are(box):
     # No shift: half a pixel of the picture would be 0.5.
     np.testing.assert_allclose(center_of(picture), MASK_SIDE / 2, atol=0.15)
     # A part of the object alone.
-    half = stored([polygon]).picture(1, (x, y, x + width / 2, y + height), size)
+    half = stored([polygon]).mask_image(
+        1, (x, y, x + width / 2, y + height), size
+    )
     assert np.mean(half[:, ::2] == picture[:, : MASK_SIDE // 2]) > 0.97
 
 
@@ -51,7 +53,7 @@ def test_pictures_of_run_lengths(box):
     down, across = (rows - y) / height, (columns - x) / width
     mask = (down - 0.5) ** 2 + (across - 0.5) ** 2 <= 0.25
     corners = np.array([x, y, x + width, y + height], "float32")
-    picture = stored(encoded(mask)).picture(1, corners, size)
+    picture = stored(encoded(mask)).mask_image(1, corners, size)
     for row, column in np.random.default_rng(0).integers(0, 112, (200, 2)):
         place = y + (row + 0.5) / 112 * height, x + (column + 0.5) / 112 * width
         assert picture[row, column] == mask[int(place[0]), int(place[1])]
@@ -62,9 +64,9 @@ def test_outlines_far_outside_of_their_box():
     """A box too small for its polygon: drawn whole, then cut out."""
     polygon = np.array([0.0, 0, 300, 0, 300, 240, 0, 240])
     for box in ((150, 100, 150.001, 100.001), (10, 10, 12, 12)):
-        assert stored([polygon]).picture(1, box, (240, 300)).all()
+        assert stored([polygon]).mask_image(1, box, (240, 300)).all()
     outside = np.array([100.0, 100, 200, 100, 200, 200])
-    picture = stored([outside]).picture(1, (3, 3, 4, 4), (240, 300))
+    picture = stored([outside]).mask_image(1, (3, 3, 4, 4), (240, 300))
     assert not picture.any()
 
 

@@ -153,7 +153,7 @@ def test_batches(data_dir):
         input_shape=(80, 120, 3),
         seed=0,
         flip=False,
-        places=3,
+        max_objects=3,
         masks=False,
         last_step=1,
     )

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch_writer
 
-import benchmarks as comparison
+from benchmarks import detector_contest
 from benchmarks import detector_pairs
 from benchmarks import serving
 from benchmarks import worker
+from benchmarks.detectors import Detectors
 from eca_keras.applications.detection import MaskRCNN
 from eca_keras.applications.detection import RetinaNet
-from eca_keras.commands.detect_benchmark import DetectBenchmark
 from eca_keras.errors import ComparisonFailed
 from eca_keras.errors import InputError
 from eca_keras.weights import CheckpointError
@@ -178,7 +178,7 @@ def test_other_classes_are_refused(tmp_path):
 )
 def test_refusals(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
-        comparison.compare_detectors(**{**SMALL, **arguments})
+        detector_contest.compare_detectors(**{**SMALL, **arguments})
 
 
 def test_a_python_without_torch(tmp_path):
@@ -187,7 +187,7 @@ def test_a_python_without_torch(tmp_path):
     python.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
     python.chmod(0o755)
     with pytest.raises(ValueError, match="has PyTorch and torchvision"):
-        DetectBenchmark(torch_python=str(python)).run()
+        Detectors(torch_python=str(python)).run()
 
 
 def process(code):
@@ -306,7 +306,9 @@ def test_nothing_found_proves_nothing():
 
 @pytest.fixture(scope="module")
 def rows():
-    return comparison.compare_detectors("ECAResNet18", kernel_size=5, **SMALL)
+    return detector_contest.compare_detectors(
+        "ECAResNet18", kernel_size=5, **SMALL
+    )
 
 
 @with_torchvision
@@ -333,7 +335,7 @@ def test_the_rows(rows):
     assert all(row.seconds > 0 for row in rows)
     # A process with a library and 125 MB of weights in it.
     assert all(3e8 < row.peak_memory < 8e9 for row in rows)
-    text = comparison.format_detectors(rows).splitlines()
+    text = detector_contest.format_detectors(rows).splitlines()
     assert len(text) == 5
     assert f"{rows[3].parameters:,}" in text[4]
     assert f"{rows[3].peak_memory / 1e9:.2f}" in text[4]
@@ -355,7 +357,7 @@ def test_a_detector_that_finds_others_is_refused(monkeypatch):
 
     monkeypatch.setattr(detector_pairs.Setting, "keras_worker", circular)
     with pytest.raises(ComparisonFailed, match="different objects with"):
-        comparison.compare_detectors(
+        detector_contest.compare_detectors(
             "ECAResNet18", ("eca",), kernel_size=5, **SMALL
         )
 
@@ -381,9 +383,9 @@ def test_the_command(rows, monkeypatch, tmp_path, capsys):
         options["progress"]("on the way")
         return rows
 
-    monkeypatch.setattr(comparison, "compare_detectors", compare)
+    monkeypatch.setattr(detector_contest, "compare_detectors", compare)
     path = tmp_path / "detectors.csv"
-    DetectBenchmark("ECAResNet18", image_size=(96, 128), output=path).run()
+    Detectors("ECAResNet18", image_size=(96, 128), output=path).run()
     assert asked["arguments"] == ("ECAResNet18", ("none", "eca"))
     assert asked["image_size"] == (96, 128)
     printed = capsys.readouterr()

@@ -130,7 +130,7 @@ def test_hosts_that_lose_one_another_resume(tmp_path):
         outcome([processes[lost]])
         assert code == expected, text[-3000:]
         assert seconds < 60
-        sentence = "lost another host" if code == 69 else "stopped by"
+        sentence = "lost another worker" if code == 69 else "stopped by"
         assert sentence in text.splitlines()[-1]
     succeed([*QUICK, "--output", output, "--resume"], hosts=2)
     assert_same_end(output, tmp_path / "whole")
@@ -144,7 +144,7 @@ def test_a_host_that_never_appears(tmp_path):
     processes[1].kill()
     (code, text), _ = outcome(processes)
     assert code == -signal.SIGKILL
-    assert "host 0 waited 6 s: the others did not all appear" in text
+    assert "worker 0 waited 6 s: the others did not all appear" in text
     assert not output.exists()
 
 
@@ -196,6 +196,6 @@ def test_hosts_that_slurm_names(monkeypatch):
     }.items():
         monkeypatch.setenv(name, value)
     cluster = Cluster("auto")
-    assert cluster.hosts == ("a1:8888", "a1:8889", "a2:8888", "a2:8889")
+    assert cluster.workers == ("a1:8888", "a1:8889", "a2:8888", "a2:8889")
     assert cluster.index == 2
     assert not cluster.chief

@@ -87,9 +87,9 @@ def test_batch_size(given, size, run, tmp_path):
 def test_samples_are_spread_over_the_data(run):
     trained = Trained.load(run)
     source, _ = trained.source(None)
-    images = trained.samples(100, part="train")
+    images = trained.samples(100, split="train")
     assert images.shape == (100, 8, 8, 1)
-    everything = trained.samples(source.train.size, part="train")
+    everything = trained.samples(source.train.size, split="train")
     assert len(everything) == source.train.size
     places = [i * source.train.size // 100 for i in range(100)]
     assert places[1] > 1
@@ -101,27 +101,27 @@ def test_samples_are_spread_over_the_data(run):
     [
         (
             ["--format", "saved_model", "--quantize", "int8"],
-            "`quantize` must only be given with format='tflite'",
+            "`--quantize` must only be given with --format tflite",
         ),
         (
             ["--format", "tflite", "--opset", "13"],
-            "`opset` must only be given with format='onnx'",
+            "`--opset` must only be given with --format onnx",
         ),
         (
             ["--channels-first"],
-            "`channels_first` must only be given with format='onnx'",
+            "`--channels-first` must only be given with --format onnx",
         ),
         (
             ["--with-preprocessing"],
-            "`with_preprocessing` must only be given with format='saved_model'",
+            "must only be given with --format saved_model. Received: --with",
         ),
         (
             ["--format", "saved_model", "--batch-size", "0"],
-            "`batch_size` must only be given with format='tflite' or 'onnx'",
+            "`--batch-size` must only be given with --format tflite or onnx",
         ),
-        (["--quantize", "int4"], "`quantize` must be one of none, float16"),
-        (["--output-type", "int8"], "`output_type` must be float32 unless"),
-        (["--format", "onnx", "--opset", "99"], "`opset` must be an integer"),
+        (["--quantize", "int4"], "`--quantize` must be one of none, float16"),
+        (["--output-type", "int8"], "`--output-type` must be float32 unless"),
+        (["--format", "onnx", "--opset", "99"], "`--opset` must be an integer"),
     ],
 )
 def test_refused(options, sentence, run, capsys, tmp_path):

@@ -17,6 +17,7 @@ import eca_keras
 from eca_keras import cli
 from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.images import decode as ours
+from eca_keras.images.resize import shown_size
 from eca_keras.training.trained import Trained
 
 SCRIPT = pathlib.Path(__file__).parents[1] / "demos" / "phone" / "classify.py"
@@ -102,7 +103,7 @@ def test_pixels_are_ours(size, crop, channels, interpolation, files):
         read = script.read_image(path)
         np.testing.assert_array_equal(read, ours.read(str(path), 3))
         shown = script.preprocess(read, settings).astype(int)
-        expected = ours.shown_size(
+        expected = shown_size(
             ours.read(str(path), channels), size, crop, interpolation
         )
         apart = np.abs(shown - np.asarray(expected).astype(int))

@@ -14,6 +14,7 @@ from pictures import write_folder
 
 from eca_keras.errors import InputError
 from eca_keras.training import load_source
+from eca_keras.training.classification import batches
 from eca_keras.training.classification.augmentation import Augmentation
 from eca_keras.training.data import feed as feeds
 from eca_keras.training.data.source import UnreadableImage
@@ -23,7 +24,7 @@ ARGUMENTS = {"batch_size": 4, "image_size": 16}
 
 
 def training(split, last_step=6, strategy=None, **changes):
-    return feeds.training_feed(
+    return batches.training_feed(
         strategy or tf.distribute.get_strategy(),
         split,
         **ARGUMENTS,
@@ -36,7 +37,7 @@ def training(split, last_step=6, strategy=None, **changes):
 
 
 def evaluation(split, **changes):
-    return feeds.evaluation_feed(
+    return batches.evaluation_feed(
         tf.distribute.get_strategy(),
         split,
         **ARGUMENTS,

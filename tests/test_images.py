@@ -10,6 +10,7 @@ from PIL import ImageOps
 
 from eca_keras.errors import InputError
 from eca_keras.images import decode as images
+from eca_keras.images.resize import shown_size
 
 ORIENTATION = 0x0112
 
@@ -258,7 +259,7 @@ def evaluated_by_pillow(picture, size, fraction, filter):
 @pytest.mark.parametrize("name", ["bilinear", "bicubic"])
 def test_evaluation_pixels_are_pillows(height_width, size, fraction, name):
     picture = photo(*height_width)
-    shown = images.shown_size(tf.constant(picture), size, fraction, name)
+    shown = shown_size(tf.constant(picture), size, fraction, name)
     expected = evaluated_by_pillow(
         picture, size, fraction, getattr(Image, name.upper())
     )
@@ -272,8 +273,30 @@ def test_evaluation_pixels_are_pillows(height_width, size, fraction, name):
 
 def test_evaluation_pixels_of_grey_images():
     picture = photo(50, 61, 1)
-    shown = images.shown_size(tf.constant(picture)[..., None], 32, 0.875)
+    shown = shown_size(tf.constant(picture)[..., None], 32, 0.875)
     expected = evaluated_by_pillow(picture, 32, 0.875, Image.BILINEAR)
     difference = np.abs(shown.numpy()[..., 0].astype(int) - expected)
     assert difference.max() <= 1
     assert (difference > 0).mean() < 0.06
+
+
+@pytest.mark.parametrize("format", ["jpeg", "png"])
+@pytest.mark.parametrize("endian", "<>")
+def test_orientation_without_python(format, endian):
+    """As a SavedModel has it: the same rule, whatever stands before."""
+    exif = Image.Exif()
+    exif.endian = endian
+    exif[0x010E] = "a description"
+    exif[ORIENTATION] = 8
+    content = saved(COLOUR, format, exif=exif, icc_profile=bytes(70_000))
+    in_graph = tf.function(lambda c: images.decode(c, 3, python=False))
+    np.testing.assert_array_equal(in_graph(content), by_pillow(content))
+    # What another program appended is no business of this image.
+    plain = saved(COLOUR, format, comment=b"Exif, eXIf")
+    np.testing.assert_array_equal(in_graph(plain + content), by_pillow(plain))
+
+
+def test_orientation_of_xmp_without_python():
+    content = saved(COLOUR, "jpeg", xmp=b'<x tiff:Orientation="6"/>\xff')
+    decoded = images.decode(content, 3, python=False)
+    np.testing.assert_array_equal(decoded, by_pillow(content))

@@ -5,12 +5,12 @@ import pytest
 import tensorflow as tf
 
 from eca_keras.errors import InputError
-from eca_keras.images import decode as images
+from eca_keras.images import resize as images
 from eca_keras.training.classification import batches as pipeline
 from eca_keras.training.classification.augmentation import Augmentation
 from eca_keras.training.classification.batches import evaluation_batches
-from eca_keras.training.classification.batches import indices_of_step
 from eca_keras.training.classification.batches import training_batches
+from eca_keras.training.data.sharding import indices_of_step
 from eca_keras.training.data.source import Split
 from eca_keras.training.data.source import array_split
 

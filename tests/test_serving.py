@@ -22,7 +22,8 @@ import eca_keras
 from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.export import ExportMismatch
 from eca_keras.export import signatures as pictures
-from eca_keras.images import in_graph as decoding
+from eca_keras.images import decode as decoding
+from eca_keras.images import orientation as orientations
 from eca_keras.training.trained import Trained
 
 NAMES = ("tench", "goldfish", "Kätzchen", "crane", "crane", "maillot")
@@ -219,7 +220,7 @@ def exif(number, little=True, before=b""):
 
 @pytest.mark.parametrize("little", [True, False])
 def test_orientations(little):
-    decode = tf.function(decoding.decode)
+    decode = tf.function(lambda x: decoding.decode(x, 3, python=False))
     for number in range(1, 9):
         content = exif(number, little, b"words")
         with Image.open(io.BytesIO(content)) as image:
@@ -232,7 +233,7 @@ def test_damaged_exif_is_upright():
     content = exif(6)
     place = content.index(b"Exif")
     rng = np.random.default_rng(0)
-    traced = tf.function(decoding.orientation)
+    traced = tf.function(orientations.of_jpeg)
 
     def orientation(content):
         return traced(tf.constant(content))
@@ -250,7 +251,7 @@ def test_damaged_exif_is_upright():
 def test_16_bits_a_value(tmp_path):
     values = tf.reshape(tf.range(0, 65_536, 64, tf.int32), (32, 32, 1))
     content = tf.io.encode_png(tf.cast(values, tf.uint16))
-    decoded = decoding.decode(content).numpy()
+    decoded = decoding.decode(content, 3, python=False).numpy()
     assert np.abs(decoded - values.numpy() / 257).max() <= 0.5
     assert decoded.max() == 255
 

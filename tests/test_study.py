@@ -4,6 +4,7 @@ import dataclasses
 import html.parser
 import io
 import json
+import pathlib
 import re
 
 import numpy as np
@@ -13,6 +14,9 @@ from scipy import stats
 
 from eca_keras import cli
 from eca_keras.errors import InputError
+from eca_keras.training.classification.config import TrainConfig
+from eca_keras.training.config import deciding
+from eca_keras.training.config import upgraded
 from eca_keras.training.study import Records
 from eca_keras.training.study import Result
 from eca_keras.training.study import find_study
@@ -20,7 +24,6 @@ from eca_keras.training.study import queue
 from eca_keras.training.study import summarise
 from eca_keras.training.study import write_report
 from eca_keras.training.study.records import name_of
-from eca_keras.training.study.records import settings_of
 from eca_keras.training.study.runs import config_of
 from eca_keras.training.study.settings import settings_for
 from eca_keras.training.study.statistics import estimate
@@ -36,7 +39,7 @@ def make_result(config, top1, **changes):
     """A result that no training made."""
     network = config.attention != "none"
     values = {
-        "settings": settings_of(config),
+        "settings": deciding(config),
         "evaluated_on": "test",
         "images": 10_000,
         "top1": top1,
@@ -336,6 +339,20 @@ def test_runs_are_shared_and_take_turns():
     for run in runs:
         assert run.epochs == BASE.epochs
         assert run.export == ()
+
+
+PUBLISHED = sorted(
+    pathlib.Path(__file__).parent.parent.glob("docs/studies/*/results/*.json")
+)
+
+
+def test_the_published_results_belong_to_their_settings():
+    assert len(PUBLISHED) == 80
+    for path in PUBLISHED:
+        settings = upgraded(json.loads(path.read_text("utf-8"))["settings"])
+        config = TrainConfig(**settings)
+        assert name_of(config) == path.stem
+        assert Records(path.parent).load(config).settings
 
 
 def test_a_run_is_named_by_what_decides_its_weights():

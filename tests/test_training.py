@@ -22,13 +22,14 @@ from eca_keras.training import Interrupted
 from eca_keras.training import TrainConfig
 from eca_keras.training import train
 from eca_keras.training.classification.model import build_classifier
-from eca_keras.training.classification.setup import Setup
-from eca_keras.training.classification.setup import make_optimizer
+from eca_keras.training.classification.task import best_top1
+from eca_keras.training.optimizers import make_optimizer
+from eca_keras.training.optimizers import synchronize
 from eca_keras.training.run import loop
 from eca_keras.training.run.checkpoints import Checkpoints
-from eca_keras.training.run.history import Results
-from eca_keras.training.run.history import synchronize
+from eca_keras.training.run.history import History
 from eca_keras.training.run.step import Trainer
+from eca_keras.training.run.task import Task
 from eca_keras.training.trained import Trained
 
 TESTS = pathlib.Path(__file__).parent
@@ -80,7 +81,7 @@ def test_the_model_takes_pixels_and_evaluates_as_recorded(run):
         assert again[name] == pytest.approx(metrics[name], abs=1e-6)
     assert trained.model.input_shape == (None, 8, 8, 1)
     assert trained.samples(5).shape == (5, 8, 8, 1)
-    assert trained.evaluate(part="validation")["images"] == 143
+    assert trained.evaluate(split="validation")["images"] == 143
 
 
 def test_predict(run, tmp_path):
@@ -159,7 +160,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
         train(config, verbose=0)
     assert signal.getsignal(signal.SIGTERM) is before
     assert not (output / "history.csv").exists()
-    with pytest.raises(InputError, match="or go on with its run by --resume"):
+    with pytest.raises(InputError, match="or resume its run by --resume"):
         train(config, verbose=0)
     other = dataclasses.replace(config, learning_rate=0.2, epochs=3)
     sentence = (
@@ -169,7 +170,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     with pytest.raises(InputError, match=sentence):
         train(other, resume=True, verbose=0)
     metrics = train(config, resume=True, verbose=2)
-    assert "goes on after step 4\n" in capsys.readouterr().out
+    assert "resumed at step 4\n" in capsys.readouterr().out
     assert rows_of(output) == rows_of(run[0])
     for name in ("last.keras", "model.keras"):
         reference = weights_of(run[0] / name)
@@ -190,7 +191,7 @@ def test_what_is_saved_before_an_evaluation(
         raise Killed
 
     monkeypatch.setattr(loop, "UNSAVED", unsaved)
-    monkeypatch.setattr(Setup, "measure", evaluate)
+    monkeypatch.setattr(Task, "evaluate", evaluate)
     with pytest.raises(Killed):
         train(TrainConfig(**QUICK, output=str(tmp_path / "run")), verbose=0)
     _, facts, _ = Checkpoints(tmp_path / "run" / "checkpoints").load()
@@ -276,11 +277,18 @@ def test_bad_settings_are_found_before_anything_is_written(
         ({"schedule": "linear"}, "`schedule` must be one of cosine, steps"),
         ({"precision": "float16"}, "`precision` must be one of float32"),
         ({"on_bad_image": "warn"}, "`on_bad_image` must be one of fail, skip"),
-        ({"schedule": "steps"}, "`warmup` must be 0 with schedule='steps'"),
+        ({"decay_every": 30}, "`decay_every` must be None with schedule='cos"),
+        (
+            {"schedule": "steps", "decay_every": 2, "decay_epochs": [3]},
+            "or `decay_epochs`. Received: decay_every=2",
+        ),
+        ({"optimizer": "adam"}, "`weight_decay` must be 0 with optimizer='a"),
+        ({"validation_every": 0}, "`validation_every` must be at least 1"),
+        ({"clip_norm": -1.0}, "`clip_norm` must be at least 0"),
         ({"momentum": 0.0}, "`momentum` must be positive with nesterov=True"),
-        ({"alpha": 0.5}, "`alpha` must be 1 for all networks but ECAMobileN"),
+        ({"alpha": 0.5}, "`alpha` must be 1 for every model but ECAMobileN"),
         ({"ema": 1.0}, "`ema` must be at least 0 and below 1"),
-        ({"decay_epochs": 0}, "`decay_epochs` must be at least 1"),
+        ({"decay_every": 0}, "`decay_every` must be at least 1"),
         ({"base_batch_size": 0}, "`base_batch_size` must be at least 1"),
         ({"worker_timeout": 0.0}, "`worker_timeout` must be positive"),
         ({"export": ["coreml"]}, "`export` must be among saved_model, tflite"),
@@ -325,7 +333,7 @@ def test_output_must_not_hold_results(tmp_path):
 
 def test_best_model_has_highest_top1_then_lowest_loss(tmp_path):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    results = Results(tmp_path)
+    results = History(tmp_path, best_top1)
 
     def bias(name):
         saved = keras.models.load_model(tmp_path / name)
@@ -349,7 +357,9 @@ def test_synchronization_is_not_saved(tmp_path):
     x = keras.layers.BatchNormalization()(x)
     model = keras.Model(inputs, x)
     synchronize(model)
-    Results(tmp_path).add({"epoch": 1, "val_top1": 1.0, "val_loss": 0.0}, model)
+    History(tmp_path, best_top1).add(
+        {"epoch": 1, "val_top1": 1.0, "val_loss": 0.0}, model
+    )
     assert model.layers[1].synchronized
     saved = keras.models.load_model(tmp_path / "model.keras")
     assert not saved.layers[1].synchronized

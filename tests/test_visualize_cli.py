@@ -16,7 +16,7 @@ from test_cli import refused
 import eca_keras
 from eca_keras import cli
 from eca_keras.applications.image_settings import Preprocessing
-from eca_keras.images.decode import shown_size
+from eca_keras.images.resize import shown_size
 from eca_keras.training.trained import Trained
 from eca_keras.visualize import channel_weights
 from eca_keras.visualize import class_means

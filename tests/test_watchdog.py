@@ -5,14 +5,11 @@ import signal
 import subprocess
 import sys
 
-import eca_keras.training
-
-# Alone: TensorFlow would take its time to be imported.
-FOLDER = str(pathlib.Path(eca_keras.training.__file__).parent)
+ROOT = pathlib.Path(__file__).parent.parent
 SCRIPT = """
 import sys, time
-sys.path.insert(0, {folder!r})
-from watchdog import Watchdog
+from eca_keras.training.run.watchdog import Watchdog
+assert "tensorflow" not in sys.modules
 with Watchdog() as watchdog:
     {body}
 print("alive")
@@ -21,11 +18,12 @@ print("alive")
 
 def run(body):
     return subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(body=body, folder=FOLDER)],
+        [sys.executable, "-c", SCRIPT.format(body=body)],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
+        cwd=ROOT,
     )
 
 

@@ -3,6 +3,9 @@
 import keras
 from keras import ops
 
+from eca_keras.utils.checks import check
+from eca_keras.utils.keras_graph import leaves
+
 
 @keras.saving.register_keras_serializable("eca_keras")
 class TorchSGD(keras.optimizers.Optimizer):
@@ -42,22 +45,16 @@ class TorchSGD(keras.optimizers.Optimizer):
     def __init__(
         self,
         learning_rate=0.01,
-        momentum=0.0,
-        nesterov=False,
-        weight_decay=None,
-        dampening=0.0,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float | None = None,
+        dampening: float = 0.0,
         **kwargs,
     ):
         for name, value in (("momentum", momentum), ("dampening", dampening)):
-            if not 0 <= value <= 1:
-                raise ValueError(
-                    f"`{name}` must be in [0, 1]. Received: {name}={value!r}"
-                )
-        if weight_decay is not None and not weight_decay >= 0:
-            raise ValueError(
-                "`weight_decay` must be at least 0. "
-                f"Received: weight_decay={weight_decay!r}"
-            )
+            check(name, value, 0 <= value <= 1, "must be in [0, 1]")
+        decays = weight_decay is None or weight_decay >= 0
+        check("weight_decay", weight_decay, decays, "must be at least 0")
         if nesterov and (not momentum or dampening):
             raise ValueError(
                 "`nesterov` must be False without momentum and with "
@@ -89,14 +86,14 @@ class TorchSGD(keras.optimizers.Optimizer):
         if self.momentum:
             buffer = self.buffers[self._get_variable_index(variable)]
             momentum = exact(self.momentum)
-            share = gradient
+            entering = gradient
             if self.dampening:
                 first = ops.equal(self.iterations, 0)
-                share = ops.multiply(
+                entering = ops.multiply(
                     ops.where(first, exact(1), exact(1 - self.dampening)),
                     gradient,
                 )
-            updated = ops.add(ops.multiply(momentum, buffer), share)
+            updated = ops.add(ops.multiply(momentum, buffer), entering)
             self.assign(buffer, updated)
             if self.nesterov:
                 gradient = ops.add(gradient, ops.multiply(momentum, updated))
@@ -146,7 +143,7 @@ class DistributedLossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         given = [i for i, gradient in enumerate(grads) if gradient is not None]
         if not given or not replica or replica.num_replicas_in_sync == 1:
             return grads
-        # The sum has to be finite, too: each share must leave room for it.
+        # The sum has to be finite, too: each part must leave room for it.
         room = float(replica.num_replicas_in_sync)
         finite = self.check_finite(
             [grads[i] * tf.cast(room, grads[i].dtype) for i in given]
@@ -159,3 +156,72 @@ class DistributedLossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         poison = tf.where(bad > 0, float("nan"), 0.0)
         grads[first] = grads[first] + tf.cast(poison, grads[first].dtype)
         return grads
+
+
+def make_optimizer(config, schedule, model):
+    """Return the optimizer that a `RunConfig` describes.
+
+    Args:
+        config: `RunConfig`.
+        schedule: Learning rate over the steps.
+        model: The model that it trains.
+    """
+    average = {
+        "use_ema": config.ema > 0,
+        "ema_momentum": config.ema,
+        "ema_overwrite_frequency": None,
+    }
+    if config.optimizer == "sgd":
+        optimizer = TorchSGD(
+            schedule,
+            momentum=config.momentum,
+            nesterov=config.nesterov,
+            weight_decay=config.weight_decay,
+            **average,
+        )
+    elif config.optimizer == "adam":
+        optimizer = keras.optimizers.Adam(
+            schedule, beta_1=config.momentum, **average
+        )
+    else:
+        optimizer = keras.optimizers.AdamW(
+            schedule,
+            beta_1=config.momentum,
+            weight_decay=config.weight_decay,
+            **average,
+        )
+    if config.weight_decay and config.decayed == "kernels":
+        optimizer.exclude_from_weight_decay(_not_kernels(model))
+    if config.precision == "mixed_float16":
+        optimizer = DistributedLossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def optimizer_variables(config) -> int:
+    """Return how many numbers the optimizer keeps for a trainable one."""
+    moments = 1 if config.optimizer == "sgd" else 2
+    if config.optimizer == "sgd" and not config.momentum:
+        moments = 0
+    return moments + (config.ema > 0)
+
+
+def _not_kernels(model):
+    """Return all trainable variables but the kernels of the network.
+
+    The scales and offsets of BatchNormalization, the biases and the few
+    weights of attention are not what makes a network overfit.
+    """
+    kinds = (
+        keras.layers.Conv2D,
+        keras.layers.DepthwiseConv2D,
+        keras.layers.Dense,
+    )
+    kernels = {id(x.kernel) for x in leaves(model) if isinstance(x, kinds)}
+    return [v for v in model.trainable_variables if id(v) not in kernels]
+
+
+def synchronize(model):
+    """Let BatchNormalization see the images of all replicas."""
+    for layer in leaves(model):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from eca_keras.utils.checks import refusal
+
 
 @keras.saving.register_keras_serializable("eca_keras")
 class StepsAfterWarmUp(keras.optimizers.schedules.LearningRateSchedule):
@@ -18,7 +20,7 @@ class StepsAfterWarmUp(keras.optimizers.schedules.LearningRateSchedule):
         boundaries: Steps, integers.
         factor: Positive number.
         warmup_steps: Integer, 0 for no rise.
-        start: Share of the peak that step 0 has.
+        start: Fraction of the peak that step 0 has.
 
     Example:
 
@@ -41,8 +43,10 @@ class StepsAfterWarmUp(keras.optimizers.schedules.LearningRateSchedule):
         if self.warmup_steps:
             risen = ops.minimum(step / self.warmup_steps, 1.0)
             rate = rate * (self.start + (1 - self.start) * risen)
-        for boundary in self.boundaries:
-            rate = rate * ops.where(step < boundary, 1.0, self.factor)
+        if self.boundaries:
+            reached = step >= ops.convert_to_tensor(self.boundaries, "float32")
+            falls = ops.sum(ops.cast(reached, "float32"))
+            rate = rate * ops.power(self.factor, falls)
         return ops.convert_to_tensor(rate, "float32")
 
     def get_config(self):
@@ -55,30 +59,39 @@ class StepsAfterWarmUp(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-def learning_rate(config, steps_per_epoch):
-    """Returns the `LearningRateSchedule` that a `TrainConfig` describes."""
-    peak = config.peak_learning_rate
-    if config.schedule == "steps":
-        # In a staircase, step n is in stair floor(n / decay_steps): the first
-        # step of an epoch has the rate of that epoch.
-        return keras.optimizers.schedules.ExponentialDecay(
-            peak,
-            decay_steps=config.decay_epochs * steps_per_epoch,
-            decay_rate=config.decay_rate,
-            staircase=True,
-        )
+def learning_rate(config, steps_per_epoch: int):
+    """Return the learning rate over the steps that a `RunConfig` describes.
+
+    Args:
+        config: `RunConfig`.
+        steps_per_epoch: Steps of an epoch.
+
+    Raises:
+        InputError: if the warm-up takes as long as the run.
+    """
+    peak, start = config.peak_learning_rate, config.warmup_start
     total = config.epochs * steps_per_epoch
-    warmup = int(config.warmup * total)
+    warmup = config.warmup_steps
+    if warmup is None:
+        warmup = int(config.warmup * total)
+    if config.schedule == "steps":
+        boundaries = [epoch * steps_per_epoch for epoch in config.lowered_at()]
+        return StepsAfterWarmUp(
+            peak, boundaries, config.decay_rate, warmup, start
+        )
+    if warmup >= total:
+        rule = f"must be below the {total} steps of the run"
+        raise refusal("warmup_steps", warmup, rule)
     return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if warmup else peak,
+        initial_learning_rate=peak * start if warmup else peak,
         decay_steps=total - warmup,
         warmup_target=peak if warmup else None,
         warmup_steps=warmup,
     )
 
 
-def describe_rate(config):
-    """Says how the peak of the learning rate comes about."""
+def describe_rate(config) -> str:
+    """Return the peak of the learning rate and how it comes about."""
     peak, base = config.peak_learning_rate, config.base_learning_rate
     text = f"{peak:g}"
     if peak != base:

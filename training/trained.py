@@ -1,225 +1,295 @@
 """A trained or converted model with what belongs to it."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import pathlib
+import textwrap
+import typing
 import zipfile
 
 import keras
-import numpy as np
 
 from eca_keras.applications.image_settings import Preprocessing
-from eca_keras.applications.image_settings import numbered_labels
 from eca_keras.errors import InputError
-from eca_keras.images.decode import read_for_user
-from eca_keras.images.decode import shown_size
-from eca_keras.training.classification.model import normalization
-from eca_keras.training.classification.task import Classification
-from eca_keras.training.data import load_source
-from eca_keras.training.data.feed import evaluation_feed
+from eca_keras.export.formats import format_of
+from eca_keras.training.config import upgraded
 from eca_keras.training.run.cluster import Cluster
 from eca_keras.training.run.cluster import check_batch_size
-from eca_keras.training.run.evaluation import Evaluator
+from eca_keras.training.run.folder import CONFIG
+from eca_keras.utils.checks import check_choice
+from eca_keras.utils.checks import listed
 
-# Images to compare an exported file with the Keras model on.
-SAMPLES = 32
+if typing.TYPE_CHECKING:
+    from eca_keras.export.checking.report import Report
+
+SPLITS = ("train", "validation", "test")
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
     """A model that `train` or `convert` wrote.
 
+    `Trained.load` returns one of the subclasses, `TrainedClassifier` or
+    `TrainedDetector`, by what is in the folder.
+
     Attributes:
         path: The `.keras` file.
-        model: The model, not compiled. It takes values in [0, 255]: what
-            was saved without normalisation has it in front.
-        preprocessing: What an image goes through before the model.
+        model: The model, not compiled.
+        settings: `Preprocessing` or `DetectionSettings`: how images are made
+            for the model, and what its outputs mean.
     """
 
     path: pathlib.Path
     model: keras.Model
-    preprocessing: Preprocessing
+    settings: typing.Any
+
+    # What messages call it.
+    kind: typing.ClassVar[str]
+    # Images per step of an evaluation, if the user does not say.
+    batch_size: typing.ClassVar[int]
+    # Options of an export that the other kind does not have.
+    export_options: typing.ClassVar[tuple[str, ...]]
 
     @classmethod
-    def load(cls, path):
-        """Loads a model.
+    def load(cls, path: str | pathlib.Path) -> Trained:
+        """Load a model.
 
         Args:
             path: Folder of a run (its `model.keras` is meant), or a
                 `.keras` file.
 
         Raises:
-            InputError: if something is missing or damaged.
+            InputError: if something is missing or damaged, or, called on a
+                subclass, if it is the other kind.
         """
         path = pathlib.Path(path)
         if path.is_dir():
             path = path / "model.keras"
         if not path.is_file():
             raise InputError(
-                f"There is no trained model {path}: run `eca-keras train` "
-                "first, or name the folder of a run"
+                f"There is no trained model {path}: run `eca-keras train` or "
+                "`eca-keras detect train` first, or name the folder of a run"
             )
-        preprocessing = Preprocessing.load(path)
-        if not preprocessing.labels:
+        found = _kind_of(path)
+        if not issubclass(found, cls):
             raise InputError(
-                f"{path} has no classifier: it turns images into features"
+                f"{path} must be a {cls.kind}. It is a {found.kind}"
             )
-        return cls(path, _load_model(path, preprocessing), preprocessing)
+        settings = found._load_settings(path)
+        return found(path, found._load_model(path, settings), settings)
 
     @property
-    def folder(self):
+    def folder(self) -> pathlib.Path:
         return self.path.parent
 
-    def evaluate(self, data=None, part=None, batch_size=64, strategy="auto"):
-        """Measures the model, see `evaluation.evaluate`.
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        raise NotImplementedError
+
+    @property
+    def config(self) -> dict:
+        """What `config.json` of the run holds; empty without one."""
+        path = self.folder / CONFIG
+        try:
+            return upgraded(json.loads(path.read_text("utf-8")))
+        except FileNotFoundError:
+            return {}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"{path} is damaged: {error}") from None
+
+    def source(self, data: str | None = None):
+        """Open a dataset and check that the model can be asked about it.
 
         Args:
-            data: As in `TrainConfig`; by default that of the run.
-            part: `"train"`, `"validation"`, `"test"`; by default the test
-                images, or the validation images where there are none.
-            batch_size: Images per step.
-            strategy: As in `TrainConfig`.
+            data: As in the settings of the run; by default that of the run.
 
         Returns:
-            Dictionary with what was evaluated, and the figures.
+            The source, and the name of the dataset.
+
+        Raises:
+            InputError: if there are no such data, or they have other classes
+                than the model.
+        """
+        config = self.config
+        if data is not None:
+            config["data"] = data
+        if "data" not in config:
+            raise InputError(
+                f"There is no {self.folder / CONFIG} that names the data: pass "
+                "`data`"
+            )
+        source = self._open(config)
+        self._check_classes(source, config["data"])
+        return source, config["data"]
+
+    def _check_classes(self, source, data):
+        ours, theirs = self.class_names, source.class_names
+        if ours != theirs:
+            raise InputError(
+                f"data={data!r} has other classes than the model. Model: "
+                f"{listed(ours)}. Data: {listed(theirs)}"
+            )
+
+    def split(self, source, name: str | None = None):
+        """Return a split of a source, and its name.
+
+        Args:
+            source: What `source` returned.
+            name: `"train"`, `"validation"`, `"test"`, or `"all"` for the
+                images of a file in COCO's format; by default the test
+                images, or the validation images where there are none.
+
+        Raises:
+            InputError: if the data has no such split.
+        """
+        if name is None:
+            name = "validation" if source.test is None else "test"
+        whole = getattr(source, "whole", None)
+        splits = {each: getattr(source, each) for each in SPLITS}
+        splits["all"] = whole
+        check_choice("split", name, splits)
+        if splits[name] is None:
+            known = [each for each, split in splits.items() if split]
+            raise InputError(
+                f"`split` must be one that the data has, {listed(known)}. "
+                f"Received: split={name!r}"
+            )
+        return splits[name], name
+
+    def evaluate(
+        self,
+        data: str | None = None,
+        split: str | None = None,
+        batch_size: int | None = None,
+        strategy: str = "auto",
+        **options,
+    ) -> dict:
+        """Evaluate the model.
+
+        Args:
+            data: As in the settings of the run; by default that of the run.
+            split: See `split`.
+            batch_size: Images per step; by default 64, or 8 for a detector.
+            strategy: As in the settings of the run.
+            **options: Of a detector `results`, the path of a JSON file for
+                the detections in COCO's results format.
+
+        Returns:
+            Dictionary with what was evaluated, and the metrics.
         """
         source, data = self.source(data)
-        part = part or ("validation" if source.test is None else "test")
-        split = getattr(source, part)
-        if split is None:
-            raise InputError(f"data={data!r} has no part {part!r}")
+        images, name = self.split(source, split)
+        batch_size = self.batch_size if batch_size is None else batch_size
         with Cluster(strategy, alone=True) as cluster:
             check_batch_size(batch_size, cluster.strategy)
             with cluster.strategy.scope():
                 # Variables belong to the strategy in whose scope they are
                 # made.
-                model = _load_model(self.path, self.preprocessing)
-            feed = self._feed(split, batch_size, cluster.strategy)
-            evaluator = Evaluator(cluster, Classification(model))
-            figures = evaluator.evaluate(feed.batches())
+                model = self._load_model(self.path, self.settings)
+            count, metrics = self._measure(
+                cluster, model, images, batch_size, **options
+            )
         return {
             "model": str(self.path),
             "data": data,
-            "evaluated_on": part,
-            "images": split.size,
-            **figures,
+            "evaluated_on": name,
+            "images": count,
+            **metrics,
         }
 
-    def predict(self, path):
-        """Classifies an image file.
-
-        Returns:
-            All `(label, probability)` pairs, the likeliest first.
-        """
-        settings = self.preprocessing
-        image = read_for_user(path, settings.channels)
-        image = shown_size(
-            image,
-            settings.image_size,
-            settings.crop_fraction,
-            settings.interpolation,
-        )
-        shares = np.asarray(self.model(image[None], training=False))[0]
-        order = np.argsort(-shares)
-        return [(settings.labels[i], float(shares[i])) for i in order]
-
-    def samples(self, count=SAMPLES, part=None):
-        """Returns up to `count` images of the data, as the model takes them.
-
-        They are taken at equal distances, since a folder is sorted by class,
-        from `part`, `"train"` or `"validation"`, or by default from what the
-        model is evaluated on. Their dtype is the one of the model's input,
-        their shape `(count, image_size, image_size, channels)`. `None` for a
-        converted model, which has no data of its own.
-        """
-        if self.preprocessing.mean and not self._config.is_file():
-            return None
-        source, _ = self.source(None)
-        split = getattr(source, part) if part else source.test
-        split = split or source.validation
-        count = min(count, split.size)
-        places = [i * split.size // count for i in range(count)]
-        settings = self.preprocessing
-        shown = [
-            shown_size(
-                split.read(place),
-                settings.image_size,
-                settings.crop_fraction,
-                settings.interpolation,
-            ).numpy()
-            for place in places
-        ]
-        dtype = keras.backend.standardize_dtype(self.model.inputs[0].dtype)
-        return np.stack(shown).astype(dtype)
-
-    def _feed(self, split, batch_size, strategy):
-        return evaluation_feed(
-            strategy,
-            split,
-            batch_size=batch_size,
-            image_size=self.preprocessing.image_size,
-            crop_fraction=self.preprocessing.crop_fraction,
-            interpolation=self.preprocessing.interpolation,
-        )
-
-    @property
-    def _config(self):
-        return self.folder / "config.json"
-
-    def source(self, data=None):
-        """Opens the data and checks that the model can be asked about it.
+    def export(
+        self,
+        path: str | pathlib.Path,
+        format: str | None = None,
+        *,
+        data: str | None = None,
+        **options,
+    ) -> Report:
+        """Export the model, compared on images of its own data.
 
         Args:
-            data: As in `TrainConfig`; by default that of the run.
+            path: The file or folder to write.
+            format: `"saved_model"`, `"tflite"` or `"onnx"`; by default what
+                the suffix of the path says.
+            data: The images to compare on; by default those of the run.
+            **options: Further arguments of `export_saved_model`,
+                `export_tflite` or `export_onnx`. `with_preprocessing=True`
+                has a SavedModel take image files, too. Of a detector also
+                `pixels` and `sizes`, see `DetectionEndpoint`.
 
         Returns:
-            The `Source`, and its name.
+            The report of the export; print it to read it.
 
         Raises:
-            InputError: if there are no such data, or they have other classes
-                or channels than the model.
+            InputError: if an option does not go with the format or the kind
+                of model.
+            ExportMismatch: if the export differs from the model.
         """
-        fraction = 0.1
-        if data is None:
-            path = self._config
-            try:
-                config = json.loads(path.read_text("utf-8"))
-                data = config["data"]
-                fraction = config["validation_fraction"]
-            except FileNotFoundError:
-                raise InputError(
-                    f"There is no {path} that names the data: pass `data`"
-                ) from None
-            except (ValueError, KeyError) as error:
-                raise InputError(f"{path} is damaged: {error}") from None
-        source = load_source(data, fraction)
-        settings = self.preprocessing
-        count = len(settings.labels)
-        # Classes without names are taken to be in the order of the data's.
-        named = settings.labels != numbered_labels(count)
-        if (named and source.class_names != settings.labels) or (
-            len(source.class_names) != count
-        ):
-            raise InputError(
-                f"data={data!r} has other classes than the model. Model: "
-                f"{few(settings.labels)}. Data: {few(source.class_names)}"
-            )
-        if source.channels != settings.channels:
-            raise InputError(
-                f"data={data!r} has {source.channels} channels, the model "
-                f"takes {settings.channels}"
-            )
-        return source, data
+        row = format_of(path, format)
+        row.check_options(options)
+        for other in Trained.__subclasses__():
+            for name in set(other.export_options) - set(self.export_options):
+                if name in options:
+                    raise InputError(
+                        f"`{name}` must only be given for a {other.kind}. "
+                        f"{self.path} is a {self.kind}"
+                    )
+        model, arguments = self._for_export(row, data, options)
+        return row.load()(
+            model,
+            path,
+            labels=list(self.class_names),
+            **{**options, **arguments},
+        )
+
+    def card(self) -> str:
+        """Return the text of the model card, from the files of the run."""
+        from eca_keras.training.card import model_card
+
+        return model_card(self)
+
+    @classmethod
+    def _load_settings(cls, path):
+        """Read the settings beside a `.keras` file."""
+        raise NotImplementedError
+
+    @classmethod
+    def _load_model(cls, path, settings):
+        """Read the model, as it belongs to its settings."""
+        raise NotImplementedError
+
+    def _open(self, config):
+        """Open the dataset that a configuration names."""
+        raise NotImplementedError
+
+    def _measure(self, cluster, model, split, batch_size):
+        """Return the number of images, and the metrics."""
+        raise NotImplementedError
+
+    def _for_export(self, row, data, options):
+        """Return what is exported, and the arguments that go with it.
+
+        What is no argument of the format's function leaves `options`.
+        """
+        raise NotImplementedError
 
 
-def few(names):
-    """The first ones of some names, for a message."""
-    shown = ", ".join(names[:10])
-    return f"{shown}, ... ({len(names)})" if len(names) > 10 else shown
+def _kind_of(path):
+    """The subclass of `Trained` that a `.keras` file belongs to."""
+    from eca_keras.training.classification.trained import TrainedClassifier
+    from eca_keras.training.detection.settings import DetectionSettings
+    from eca_keras.training.detection.trained import TrainedDetector
+
+    own = Preprocessing.path(path).is_file()
+    if not own and path.with_name(DetectionSettings.FILE).is_file():
+        return TrainedDetector
+    return TrainedClassifier
 
 
 def read_network(path):
-    """Loads a `.keras` file, not compiled.
+    """Load a `.keras` file, not compiled.
 
     Raises:
         InputError: if it is not a readable model.
@@ -233,19 +303,15 @@ def read_network(path):
         KeyError,
         zipfile.BadZipFile,
     ) as error:
-        reason = str(error).strip().splitlines()[0]
+        # Keras may add the whole configuration of a model.
+        reason = textwrap.shorten(str(error), 200, placeholder=" ...")
         raise InputError(f"{path} is not a readable model: {reason}") from error
 
 
-def _load_model(path, preprocessing):
-    network = read_network(path)
-    if len(network.inputs) != 1 or len(network.outputs) != 1:
-        raise InputError(
-            f"{path} must have one input and one output to be a classifier. "
-            f"It has {len(network.inputs)} and {len(network.outputs)}"
-        )
-    if preprocessing.mean is None:
-        return network
-    images = keras.Input(network.input_shape[1:], name="images")
-    x = normalization(preprocessing.mean, preprocessing.std)(images)
-    return keras.Model(images, network(x), name=network.name)
+def evenly(size: int, count: int) -> list[int]:
+    """Return up to `count` indices below `size` at equal distances.
+
+    A folder is sorted by class.
+    """
+    count = min(count, size)
+    return [i * size // count for i in range(count)]

@@ -1,20 +1,72 @@
-"""The commands of `eca-keras`, one dataclass each: fields are options."""
+"""The commands of `eca-keras`: one row and one file each.
 
-from eca_keras.commands.benchmark import Benchmark
-from eca_keras.commands.card import Card
-from eca_keras.commands.convert import Convert
-from eca_keras.commands.detect import Detect
-from eca_keras.commands.evaluate import Evaluate
-from eca_keras.commands.export import Export
-from eca_keras.commands.info import Info
-from eca_keras.commands.predict import Predict
-from eca_keras.commands.study import Study
-from eca_keras.commands.train import Train
-from eca_keras.commands.visualize import Visualize
+The help of `eca-keras` is printed from this table, so that only the command
+that is asked for is imported. A command is a frozen dataclass: its fields are
+the options, `check` refuses what can be refused before TensorFlow is loaded,
+`run` does the work. A module must not import Keras or TensorFlow when it is
+imported itself.
+"""
 
-COMMANDS = (
-    *(Train, Evaluate, Predict, Visualize, Card, Export, Convert),
-    *(Detect, Info, Benchmark, Study),
-)
+from __future__ import annotations
 
-__all__ = ["COMMANDS", *(command.__name__ for command in COMMANDS)]
+import importlib
+from typing import Any
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """Where a command is, and what the help says about it.
+
+    Attributes:
+        module: Name of the module in this folder.
+        kind: Name of the class in it.
+        group: Heading in the help.
+        summary: What it does, in a line.
+    """
+
+    module: str
+    kind: str
+    group: str
+    summary: str
+
+    def load(self) -> Any:
+        """Return the class of the command."""
+        module = importlib.import_module(f"{__name__}.{self.module}")
+        return getattr(module, self.kind)
+
+
+_TRAIN, _USE, _NETWORKS = "Train", "Use a trained network", "Networks"
+COMMANDS = {
+    "train": Row("train", "Train", _TRAIN, "Train a classifier."),
+    "detect train": Row(
+        "detect_train", "DetectTrain", _TRAIN, "Train an object detector."
+    ),
+    "study": Row(
+        "study",
+        "Study",
+        _TRAIN,
+        "Train networks with several seeds and compare them.",
+    ),
+    "evaluate": Row(
+        "evaluate", "Evaluate", _USE, "Measure the accuracy on a dataset."
+    ),
+    "predict": Row(
+        "predict", "Predict", _USE, "Classify images or find objects in them."
+    ),
+    "visualize": Row(
+        "visualize", "Visualize", _USE, "Draw what the attention does."
+    ),
+    "export": Row(
+        "export", "Export", _USE, "Write a SavedModel, TFLite or ONNX file."
+    ),
+    "card": Row("card", "Card", _USE, "Write a model card."),
+    "info": Row(
+        "info", "Info", _NETWORKS, "List networks: parameters, MACs, kernels."
+    ),
+    "benchmark": Row(
+        "benchmark", "Benchmark", _NETWORKS, "Measure the speed of networks."
+    ),
+    "convert": Row(
+        "convert", "Convert", _NETWORKS, "Convert a PyTorch checkpoint."
+    ),
+}

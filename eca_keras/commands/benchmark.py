@@ -1,14 +1,34 @@
 """`eca-keras benchmark`."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import pathlib
 import sys
-import typing
+from typing import Annotated
 
-import tyro
+from tyro.conf import Positional
 
+from eca_keras.applications import registry
+from eca_keras.commands.networks import KernelSize
+from eca_keras.commands.networks import attention_field
+from eca_keras.commands.networks import kernel_size_field
 from eca_keras.errors import InputError
+from eca_keras.utils.checks import check
+from eca_keras.utils.checks import check_count
+
+LEGEND = """\
+parameters: trainable parameters. GMAC: 10^9 multiply-accumulates of an image.
+ms: median of a call, with quartiles. ratio: median over the rounds of the time
+by that of the first attention in the same round. CPU: the same of the CPU
+time of all threads."""
+RUNTIME_LEGEND = """\
+ms: median of a call. ratio: median over the rounds of the time by that of the
+first attention in the same round. of first: the same, by the same network's in
+the first runtime. MB: the file, or for keras and xla the weights."""
+
+_print = functools.partial(print, file=sys.stderr, flush=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,56 +37,73 @@ class Benchmark:
 
     Args:
         models: Names of networks.
-        attention: Attention modules to compare; the first is what the others
-            are compared with.
-        against: Have the same networks of other libraries take turns:
-            'keras.applications' (without attention), 'torch' (without, and
-            with eca, as the authors have it), or both.
-        torch_python: The Python that has PyTorch, for --against torch; by
-            default the one of this command.
-        kernel_size: 'adaptive' (Eq. 12 of the paper), 'paper' (the released
-            sizes), an integer, or one per stage with commas between.
+        attention: Attention modules to compare, or none; the first is what
+            the others are compared with.
+        kernel_size: 'adaptive' (Eq. 12 of the paper), 'paper' (the kernel
+            sizes of the released checkpoints), an odd integer, or one for
+            each stage: 3 5 5 7.
         runtime: Instead of inference and training in Keras, time inference in
-            these runtimes, separated by commas, of 'keras', 'xla', 'tflite',
-            'tflite-float16', 'tflite-dynamic', 'tflite-int8' and 'onnx'.
-        threads: With --runtime: threads that a call may use.
+            these runtimes: keras, xla, tflite, tflite-float16,
+            tflite-dynamic, tflite-int8, onnx.
+        threads: Threads that a call may use; by default 1. With --runtime.
         image_size: Height and width in pixels; by default that of the
             network.
         batch_sizes: Batch sizes of inference; by default 8 and 1, and 1 with
             --runtime.
         training_batch_size: Batch size of the training step; 0 leaves
             training out.
-        rounds: How often each is timed.
-        output: File for the table as CSV.
-        picture: File for a picture, such as networks.png: parameters,
-            speed (or --accuracy) and multiply-accumulates as bubbles; with
-            --runtime a bar chart for each network and batch size, the second
-            and further ones with a number in the name.
-        accuracy: CSV file with the columns network, attention and top1 (in
-            percent), for the picture to show accuracy instead of speed.
+        rounds: Number of timed calls.
+        output: CSV file for the table.
+        figure: File for a bar chart, such as latency.png: one for each
+            network and batch size, the second and further ones with a number
+            in the name. With --runtime.
     """
 
-    models: typing.Annotated[tuple[str, ...], tyro.conf.Positional] = (
-        "ECAResNet50",
-    )
-    attention: tuple[str, ...] = ("none", "eca")
-    against: tuple[str, ...] = ()
-    torch_python: str | None = None
-    kernel_size: str = "adaptive"
-    runtime: str | None = None
+    models: Annotated[tuple[str, ...], Positional] = ("ECAResNet50",)
+    attention: tuple[str, ...] = attention_field(("none", "eca"))
+    kernel_size: KernelSize = kernel_size_field()
+    runtime: tuple[str, ...] = ()
     threads: int | None = None
     image_size: int | None = None
-    batch_sizes: tuple[int, ...] | None = None
+    batch_sizes: tuple[int, ...] = ()
     training_batch_size: int = 8
     rounds: int = 20
     output: pathlib.Path | None = None
-    picture: pathlib.Path | None = None
-    accuracy: pathlib.Path | None = None
+    figure: pathlib.Path | None = None
 
-    def run(self):
+    ALIASES = {"model": "models", "runtimes": "runtime", "picture": "figure"}
+    EXAMPLES = (
+        "eca-keras benchmark ECAResNet18 --attention none eca se",
+        "eca-keras benchmark ECAMobileNetV2 --runtime tflite onnx",
+    )
+
+    def check(self) -> None:
+        for name in self.models:
+            registry.check_builder(name)
+        check_count("rounds", self.rounds)
+        for name in ("attention", "runtime"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise InputError(
+                    f"`{name}` must be different from each other. "
+                    f"Received: {name}={' '.join(values)}"
+                )
+        check("attention", (), self.attention, "must have at least one name")
+        for name in ("threads", "figure"):
+            value = getattr(self, name)
+            if value is not None and not self.runtime:
+                raise InputError(
+                    f"`{name}` must only be given with `runtime`. "
+                    f"Received: {name}={value}"
+                )
+        if self.figure:  # before the minutes that it takes to measure
+            from eca_keras.utils.figures import check_picture
+
+            check_picture(self.figure)
+
+    def run(self) -> None:
         from eca_keras.profiling.tables import write_csv
 
-        self._check()
         try:
             rows = self._runtimes() if self.runtime else self._keras()
         except ValueError as error:
@@ -74,117 +111,103 @@ class Benchmark:
         if self.output:
             write_csv(rows, self.output)
 
-    def _check(self):
-        """Refuses options that would have no effect, or not the asked one."""
-        from eca_keras.utils.figures import check_picture
-
-        needed = {
-            "threads": self.runtime,
-            "torch_python": "torch" in self.against,
-            "accuracy": self.picture and not self.runtime,
-        }
-        goes_with = {
-            "threads": "`runtime`",
-            "torch_python": "`against torch`",
-            "accuracy": "`picture`, and without `runtime`",
-        }
-        for name, there in needed.items():
-            if getattr(self, name) is not None and not there:
-                raise InputError(
-                    f"`{name}` must only be given with {goes_with[name]}. "
-                    f"Received: {name}={getattr(self, name)}"
-                )
-        if self.runtime and self.against:
-            raise InputError(
-                "`against` must only be given without `runtime`. "
-                f"Received: against={' '.join(self.against)}"
-            )
-        if self.picture:  # before the minutes that it takes to measure
-            check_picture(self.picture)
-
     def _keras(self):
-        import benchmarks as comparison
+        """Count and time the networks; return dictionaries for the file."""
+        from eca_keras.profiling import tables
+        from eca_keras.profiling.counts import profile
+        from eca_keras.profiling.timing import benchmark
 
-        accuracies = None
-        if self.accuracy:
-            accuracies = comparison.read_accuracies(self.accuracy)
-        rows = []
-        for model in self.models:
-            rows += comparison.compare_networks(
-                model,
-                self.attention,
-                against=self.against,
-                torch_python=self.torch_python,
-                kernel_size=self.kernel_size,
-                image_size=self.image_size,
+        counts, rows = [], []
+        for name in self.models:
+            models = {
+                attention: build()
+                for attention, build in self._networks(name).items()
+            }
+            for attention, model in models.items():
+                counted = profile(model)
+                counts.append(
+                    {
+                        "network": name,
+                        "attention": attention,
+                        "image_size": model.input_shape[1],
+                        "parameters": counted.trainable_parameters,
+                        "attention_parameters": counted.attention_parameters,
+                        "macs": counted.macs,
+                    }
+                )
+            rows += benchmark(
+                {f"{name} {key}": model for key, model in models.items()},
                 batch_sizes=self.batch_sizes or (8, 1),
                 training_batch_size=self.training_batch_size or None,
                 rounds=self.rounds,
-                progress=functools.partial(print, file=sys.stderr),
+                progress=_print,
             )
-        print(comparison.format_networks(rows))
-        print(
-            "\nparameters: those that train. GMAC: 10^9 multiply-accumulates "
-            "of an image. ms: median of\na call, with quartiles. ratio: "
-            "median over the rounds of the time by that of the same\n"
-            "library's network with the first attention in the same round. "
-            "CPU: processor time of all\nthreads. by ours: the same, by the "
-            "time of this library's network with that attention."
-        )
-        if self.picture:
-            comparison.write_bubbles(rows, self.picture, accuracies)
-        return rows
+        print(tables.format_table(counts, _COUNTS), end="\n\n")
+        print(tables.format_table(rows, (*_ROW, *tables.TIMES)))
+        print(f"\n{LEGEND}")
+        about = {f"{x['network']} {x['attention']}": x for x in counts}
+        return [{**about[row.model], **_without(row, "model")} for row in rows]
 
     def _runtimes(self):
         from eca_keras.export import runtimes
 
         groups = []
-        for model in self.models:
+        for name in self.models:
             for batch_size in self.batch_sizes or (1,):
                 rows = runtimes.benchmark_runtimes(
-                    self._networks(model),
-                    runtimes=tuple(self.runtime.split(",")),
+                    {
+                        f"{name} {key}": build
+                        for key, build in self._networks(name).items()
+                    },
+                    runtimes=self.runtime,
                     batch_size=batch_size,
                     threads=1 if self.threads is None else self.threads,
                     rounds=self.rounds,
-                    progress=functools.partial(print, file=sys.stderr),
+                    progress=_print,
                 )
                 groups.append(rows)
         rows = sum(groups, [])
         print(runtimes.format_runtimes(rows))
-        print(
-            "\nms: median of a call. ratio: median over the rounds of the "
-            "time by that of the first\nattention in the same round. of first "
-            "runtime: the same, by the same network's in the\nfirst runtime. "
-            "MB: the file, or for keras and xla the weights."
-        )
-        for number, group in enumerate(groups if self.picture else []):
-            path = self.picture
+        print(f"\n{RUNTIME_LEGEND}")
+        for number, group in enumerate(groups if self.figure else []):
+            path = self.figure
             if number:
                 path = path.with_stem(f"{path.stem}-{number + 1}")
             runtimes.write_picture(group, path)
         return rows
 
-    def _networks(self, model):
-        """Functions that build a network with each attention."""
-        from eca_keras.training.classification.model import build_network
-        from eca_keras.training.classification.model import default_size
-        from eca_keras.training.classification.model import kernel_size_of
+    def _networks(self, name):
+        """Return functions that build a network, by attention."""
+        from eca_keras.applications.building import build_network
+        from eca_keras.applications.building import kernel_size_of
 
         size = self.image_size
         if size is None:
-            size = default_size(model)
-        print(
-            f"Timing {model} at {size} x {size}: {self.rounds} rounds",
-            file=sys.stderr,
-        )
+            size = registry.default_size(name)
+        _print(f"Timing {name} at {size} x {size}: {self.rounds} rounds")
         return {
-            f"{model} {attention}": functools.partial(
+            attention: functools.partial(
                 build_network,
-                model,
+                name,
                 attention=attention,
                 kernel_size=kernel_size_of(attention, self.kernel_size),
                 input_shape=(size, size, 3),
             )
             for attention in self.attention
         }
+
+
+def _without(row, name):
+    values = dataclasses.asdict(row)
+    del values[name]
+    return values
+
+
+_COUNTS = (
+    ("network", lambda row: row["network"]),
+    ("attention", lambda row: row["attention"]),
+    ("parameters", lambda row: f"{row['parameters']:,}"),
+    ("of attention", lambda row: f"{row['attention_parameters']:,}"),
+    ("GMAC", lambda row: f"{row['macs'] / 1e9:.3f}"),
+)
+_ROW = (("network", "model"), ("task", "task"), ("batch", "batch_size"))

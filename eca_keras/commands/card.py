@@ -1,26 +1,31 @@
 """`eca-keras card`."""
 
+from __future__ import annotations
+
 import dataclasses
 import pathlib
+
+from eca_keras.commands import runs
 
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """Write the model card of a trained model, from the files of its run.
+    """Write the model card of a trained network, from the files of its run.
 
     Args:
-        model: Folder that `eca-keras train` wrote.
+        model: Folder of a run.
         output: File for the card; by default it is printed.
     """
 
-    model: pathlib.Path = pathlib.Path("runs/digits")
+    model: pathlib.Path = runs.DEFAULT
     output: pathlib.Path | None = None
 
-    def run(self):
-        from eca_keras.training.classification.card import model_card
+    EXAMPLES = ("eca-keras card --model runs/digits --output README.md",)
+
+    def run(self) -> None:
         from eca_keras.utils.files import write_text
 
-        text = model_card(self.model)
+        text = runs.load(self).card()
         if self.output:
             write_text(self.output, text)
         else:

@@ -1,12 +1,16 @@
 """`eca-keras convert`."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
 import pathlib
-import typing
+from typing import Annotated
+from typing import Literal
 
-import tyro
+from tyro.conf import Positional
 
+from eca_keras.errors import ExportMismatch
 from eca_keras.errors import InputError
 
 # Difference that float32 may make where logits are 1 or smaller.
@@ -16,11 +20,11 @@ VERIFY_IMAGES = 2
 
 @dataclasses.dataclass(frozen=True)
 class Convert:
-    """Make a Keras model of a PyTorch checkpoint.
+    """Convert a PyTorch checkpoint to a Keras model.
 
     The result is the bare network, which takes images after
     `preprocess_input`. Beside it, NAME.preprocessing.json tells `predict`,
-    `evaluate` and `export` how images are made for it.
+    `evaluate` and `export` how images are prepared for it.
 
     Args:
         checkpoint: A .pth.tar, .pth or .safetensors file, or the name of a
@@ -30,33 +34,32 @@ class Convert:
             whose images the file expects.
         test_size: Take the larger images at which timm measured a higher
             accuracy.
-        labels: Text file with the names of the classes, one per line.
-        attention: 'eca', or 'none' for a file of a plain network.
+        labels: Text file with the names of the classes, one on each line.
+        attention: 'eca', or 'none' for the file of a plain network.
         verify: Compare with PyTorch, which has to be installed, and for
             timm's networks timm.
     """
 
-    checkpoint: typing.Annotated[str, tyro.conf.Positional]
-    output: typing.Annotated[pathlib.Path, tyro.conf.Positional]
+    checkpoint: Annotated[str, Positional]
+    output: Annotated[pathlib.Path, Positional]
     tag: str = "imagenet"
     test_size: bool = False
     labels: pathlib.Path | None = None
-    attention: str = "eca"
+    attention: Literal["eca", "none"] = "eca"
     verify: bool = False
 
-    def _check(self):
+    EXAMPLES = (
+        "eca-keras convert eca_resnet50_k3557.pth.tar resnet.keras",
+        "eca-keras convert ECAResNet50T resnet50t.keras --tag a1_in1k",
+    )
+
+    def check(self) -> None:
         if self.output.suffix != ".keras":
             raise InputError(
                 f"`output` must end in .keras. Received: output={self.output}"
             )
-        if self.attention not in ("eca", "none"):
-            raise InputError(
-                "`attention` must be 'eca' or 'none': the rest is read off "
-                f"the file. Received: attention={self.attention!r}"
-            )
 
-    def run(self):
-        self._check()
+    def run(self) -> None:
         from eca_keras.weights import inspect_checkpoint
 
         path = self._file()
@@ -73,14 +76,14 @@ class Convert:
         self._write(model, preprocessing)
 
     def _file(self):
-        """The checkpoint, downloaded if it is a network's name."""
+        """Return the checkpoint, downloaded if it is a network's name."""
         from eca_keras.applications.registry import BUILDERS
+
+        if self.checkpoint not in BUILDERS:
+            return self.checkpoint
         from eca_keras.weights import hub
 
-        name = self.checkpoint
-        if name in BUILDERS:
-            return hub.download(name, self.tag)
-        return name
+        return hub.download(self.checkpoint, self.tag)
 
     def _preprocessing(self, network):
         from eca_keras.applications.image_settings import numbered_labels
@@ -112,10 +115,9 @@ class Convert:
         )
 
     def _verified(self, path, network, preprocessing):
-        """Says how far Keras and PyTorch are apart on generated images."""
+        """Return how far Keras and PyTorch are apart on generated images."""
         import numpy as np
 
-        from eca_keras.export import ExportMismatch
         from eca_keras.weights import torch_reference
 
         size = preprocessing.image_size
@@ -128,7 +130,7 @@ class Convert:
         difference = np.abs(logits.predict(images, verbose=0) - expected).max()
         largest = np.abs(expected).max()
         text = (
-            f"largest logit difference from PyTorch: {difference:.1e} "
+            f"max absolute error of a logit to PyTorch: {difference:.1e} "
             f"(largest logit: {largest:.2g})"
         )
         # In this form NaN does not pass.

@@ -1,71 +1,60 @@
 """`eca-keras evaluate`."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import pathlib
+from typing import Literal
 
-from eca_keras.errors import InputError
-
-PARTS = ("train", "validation", "test")
-
-
-def check_choice(name, value, words):
-    """Refuses a value of an option that is none of `words`."""
-    if value not in words:
-        raise InputError(
-            f"`{name}` must be one of {', '.join(words)}. "
-            f"Received: {name}={value!r}"
-        )
-
-
-def check_part(part):
-    """Refuses what is no part of a data set; `None` stands for the default."""
-    if part is not None:
-        check_choice("part", part, PARTS)
-
-
-def check_positive(name, value):
-    """Refuses a number below 1."""
-    if value < 1:
-        raise InputError(
-            f"`{name}` must be at least 1. Received: {name}={value}"
-        )
+from eca_keras.commands import runs
+from eca_keras.utils.checks import check_count
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
-    """Measure a trained model: cross-entropy, top-1 and top-5.
+    """Measure the accuracy of a trained network on a dataset.
+
+    Prints top-1, top-5 and loss of a classifier, or the average precision of
+    a detector by COCO's rules, as JSON.
 
     Args:
-        model: Folder that `eca-keras train` wrote, or a .keras file in it.
-        data: The images, as in `eca-keras train`; by default those of the
-            training run.
-        part: 'train', 'validation' or 'test'; by default the test images, or
-            the validation images where there are none.
-        batch_size: Images per step.
-        strategy: As in `eca-keras train`.
-        output: File for the figures as JSON.
+        model: Folder of a run, or a .keras file in it.
+        data: Dataset, as in `eca-keras train` or `eca-keras detect train`; by
+            default that of the run.
+        split: Images to evaluate on: 'train', 'validation', 'test', or 'all'
+            of a COCO file. By default the test images, or else the validation
+            images.
+        batch_size: Images per step; by default 64, and 8 for a detector.
+        strategy: Distribution strategy, as in `eca-keras train`.
+        output: JSON file for the metrics.
+        results: JSON file for the detections, in COCO's results format; for
+            detectors.
     """
 
-    model: pathlib.Path = pathlib.Path("runs/digits")
+    model: pathlib.Path = runs.DEFAULT
     data: str | None = None
-    part: str | None = None
-    batch_size: int = 64
+    split: Literal["train", "validation", "test", "all"] | None = None
+    batch_size: int | None = None
     strategy: str = "auto"
     output: pathlib.Path | None = None
+    results: pathlib.Path | None = None
 
-    def _check(self):
-        check_positive("batch_size", self.batch_size)
-        check_part(self.part)
+    EXAMPLES = (
+        "eca-keras evaluate --model runs/digits",
+        "eca-keras evaluate --model runs/shapes --results found.json",
+    )
 
-    def run(self):
-        self._check()
-        from eca_keras.training.trained import Trained
+    def check(self) -> None:
+        check_count("batch_size", self.batch_size, none=True)
+
+    def run(self) -> None:
         from eca_keras.utils.files import write_text
 
-        trained = Trained.load(self.model)
+        trained = runs.load(self, detector=("results",))
+        results = {"results": self.results} if self.results else {}
         metrics = trained.evaluate(
-            self.data, self.part, self.batch_size, self.strategy
+            self.data, self.split, self.batch_size, self.strategy, **results
         )
         text = json.dumps(metrics, indent=2)
         print(text)

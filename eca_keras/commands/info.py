@@ -1,24 +1,36 @@
 """`eca-keras info`."""
 
+from __future__ import annotations
+
 import dataclasses
 import itertools
-import typing
+from typing import Annotated
+from typing import Any
 
-import tyro
+from tyro.conf import Positional
+
+from eca_keras.applications import registry
+from eca_keras.commands.networks import KernelSize
+from eca_keras.commands.networks import attention_field
+from eca_keras.commands.networks import kernel_size_field
+from eca_keras.utils.checks import check_count
 
 LEGEND = """\
-parameters  trainable ones; M is 10^6, Mi is 2^20, which the paper prints as M
+parameters  trainable parameters
+Mi          the same in units of 2^20, which the paper reports as M
 attention   those of the attention layers
 MMAC        10^6 multiply-accumulates of convolutions and dense layers
-GiFLOP      2^30 operations in the counting of the authors' tool (thop), which
-            the paper prints as GFLOP: MACs, 4 per element of BatchNormalization
-            and window + 1 per output of an average pooling
+GiFLOP      2^30 FLOPs as thop counts them, which the paper reports as GFLOP:
+            MACs, 4 per element of BatchNormalization and window + 1 per
+            output of an average pooling
 kernels     size x number of blocks, from the first stage to the last"""
+_ROW = "{:20}{:>11}{:>7}{:>10}{:>10}{:>7}  {}"
+_TITLES = ("model", "parameters", "Mi", "attention", "MMAC", "GiFLOP")
 
 
 @dataclasses.dataclass(frozen=True)
 class Info:
-    """Print the networks with parameters, operations and kernel sizes.
+    """List networks with parameters, multiply-accumulates and kernel sizes.
 
     Args:
         models: Names of networks; all by default.
@@ -26,36 +38,53 @@ class Info:
             the networks for small images.
         classes: Number of classes; by default 1000, and 10 for the networks
             for small images.
-        kernel_size: 'adaptive', 'paper', an odd integer, or one per stage
-            with commas between them: 3,5,5,7.
-        attention: 'eca', another attention module, or 'none'.
+        kernel_size: 'adaptive' (Eq. 12 of the paper), 'paper' (the kernel
+            sizes of the released checkpoints), an odd integer, or one for
+            each stage: 3 5 5 7.
+        attention: Attention module, or none.
     """
 
-    models: typing.Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    models: Annotated[tuple[str, ...], Positional] = ()
     image_size: int | None = None
     classes: int | None = None
-    kernel_size: int | str = "adaptive"
-    attention: str = "eca"
+    kernel_size: KernelSize = kernel_size_field()
+    attention: str = attention_field("eca")
 
-    def run(self):
-        from eca_keras.training.classification.model import BUILDERS
+    ALIASES = {"model": "models"}
+    EXAMPLES = (
+        "eca-keras info --kernel-size paper",
+        "eca-keras info ECAResNet50 --attention se",
+    )
 
-        print(_ROW.format(*_TITLES), flush=True)
+    def check(self) -> None:
+        for name in self.models:
+            registry.check_builder(name)
+        check_count("classes", self.classes, none=True)
+
+    def run(self) -> None:
+        heading = None
         # Line by line: the largest networks take a while to build.
-        for name in self.models or BUILDERS:
-            print(_ROW.format(*self._row(name)), flush=True)
+        for name in self.models or registry.BUILDERS:
+            size, classes = self._sizes(name)
+            if heading != (size, classes):
+                heading = size, classes
+                print(f"{size} x {size} pixels, {classes} classes:")
+                print(_ROW.format(*_TITLES, "kernels"))
+            print(_ROW.format(*self._row(name, size, classes)), flush=True)
         print(f"\n{LEGEND}")
 
-    def _row(self, name):
-        from eca_keras.profiling.counts import profile
-        from eca_keras.training.classification.model import build_network
-        from eca_keras.training.classification.model import default_size
-
-        usual = default_size(name)
+    def _sizes(self, name):
+        usual = registry.default_size(name)
         size = usual if self.image_size is None else self.image_size
         classes = self.classes
         if classes is None:
             classes = 10 if usual <= 32 else 1000
+        return size, classes
+
+    def _row(self, name, size, classes):
+        from eca_keras.applications.building import build_network
+        from eca_keras.profiling.counts import profile
+
         model = build_network(
             name,
             attention=self.attention,
@@ -66,11 +95,8 @@ class Info:
         counts = profile(model)
         return (
             name,
-            f"{size}",
-            f"{classes}",
             f"{counts.trainable_parameters:,}",
-            f"{counts.trainable_parameters_millions:.2f} M",
-            f"{counts.trainable_parameters_mebi:.2f} Mi",
+            f"{counts.trainable_parameters_mebi:.2f}",
             f"{counts.attention_parameters:,}",
             f"{counts.macs_millions:,.2f}",
             f"{counts.thop_macs_gibi:.3f}",
@@ -78,29 +104,20 @@ class Info:
         )
 
     def _kernel_size(self, name):
-        """The released kernels where there are any, when all are asked for."""
-        from eca_keras.training.classification.model import released_kernels
-
+        """Return the released kernels, where all networks are asked for."""
         if (
             self.kernel_size == "paper"
             and not self.models
-            and released_kernels(name) is None
+            and registry.released_kernels(name) is None
         ):
             return "adaptive"
         return self.kernel_size
 
 
-_TITLES = (
-    *("model", "size", "classes", "parameters", "", "", "attention"),
-    *("MMAC", "GiFLOP", "kernels"),
-)
-_ROW = "{:22}{:>5}{:>8}{:>13}{:>10}{:>11}{:>11}{:>11}{:>9}  {}"
-
-
-def kernels(model):
-    """Describes the channel kernels of a model as `size x blocks` in order."""
+def kernels(model: Any) -> str:
+    """Return the channel kernels of a model as `size x blocks` in order."""
     from eca_keras.utils.keras_graph import kernel_sizes
 
-    groups = itertools.groupby(kernel_sizes(model))
-    runs = [(size, len(list(run))) for size, run in groups]
+    sizes = kernel_sizes(model)
+    runs = [(size, len(list(run))) for size, run in itertools.groupby(sizes)]
     return " ".join(f"{size}x{count}" for size, count in runs) or "-"

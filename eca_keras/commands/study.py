@@ -1,14 +1,16 @@
 """`eca-keras study`."""
 
+from __future__ import annotations
+
 import dataclasses
 import pathlib
-import typing
+from typing import Annotated
 
-import tyro
+from tyro.conf import Positional
 
 from eca_keras.errors import InputError
 from eca_keras.errors import require
-from eca_keras.training.config import TrainConfig
+from eca_keras.training.classification.config import TrainConfig
 
 # Fields of `TrainConfig` that are options here, and win over --config.
 OVERRIDES = ("epochs", "batch_size", "learning_rate", "image_size")
@@ -43,7 +45,7 @@ class Study:
             its `results`, a study its report in a folder of its name.
     """
 
-    names: typing.Annotated[tuple[str, ...], tyro.conf.Positional]
+    names: Annotated[tuple[str, ...], Positional]
     data: str = "fashion-mnist"
     model: tuple[str, ...] = ()
     seeds: int = 5

@@ -1,41 +1,37 @@
 """`eca-keras train`."""
 
-import dataclasses
+from __future__ import annotations
 
-from eca_keras.commands.training_options import TrainingOptions
-from eca_keras.commands.training_options import summary
-from eca_keras.commands.training_options import table
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from eca_keras.commands.training import TrainingCommand
+from eca_keras.commands.training import common_rows
+from eca_keras.training.classification.config import TrainConfig
 from eca_keras.training.classification.recipes import recipe
-from eca_keras.training.config import EXPORTS
-from eca_keras.training.config import TrainConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class Train(TrainingOptions, TrainConfig):
-    """Train a network, evaluate it and export it."""
+class Train(TrainingCommand, TrainConfig):
+    """Train a classifier, evaluate it and export it.
+
+    The defaults are those of the recipe.
+    """
 
     SETTINGS = TrainConfig
     RECIPE = staticmethod(recipe)
+    EXAMPLES = (
+        "eca-keras train --output runs/digits",
+        "eca-keras train --recipe fashion-mnist --epochs 4 --output runs/fm",
+        "eca-keras train --recipe modern --data folder:PATH --dry-run",
+    )
 
-    def run(self):
-        from eca_keras.training import train
-        from eca_keras.training.run import plan
-
-        self.carry_out(train, plan)
-
-    def conclude(self, metrics):
-        from eca_keras.commands.export import export_model
-        from eca_keras.training.trained import Trained
-
-        print(table(summary(metrics, ["model"])))
-        print(
-            f"{self.output}: {metrics['images']} {metrics['evaluated_on']} "
-            f"images, top-1 {metrics['top1']:.2%}, top-5 "
-            f"{metrics['top5']:.2%}, loss {metrics['loss']:.4f} nats, "
-            f"{metrics['seconds']} s"
-        )
-        if self.export:
-            trained = Trained.load(self.output)
-            for name in self.export:
-                path = trained.folder / EXPORTS[name]
-                print(export_model(trained, name, path))
+    def summary(self, metrics: Mapping[str, Any]) -> list[tuple]:
+        return [
+            ("model", metrics["model"]),
+            ("top-1", f"{metrics['top1']:.2%}"),
+            ("top-5", f"{metrics['top5']:.2%}"),
+            ("loss", f"{metrics['loss']:.4f} nats"),
+            *common_rows(metrics, self.output),
+        ]

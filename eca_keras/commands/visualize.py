@@ -1,70 +1,69 @@
 """`eca-keras visualize`."""
 
+from __future__ import annotations
+
 import dataclasses
 import pathlib
 import sys
-import typing
+from typing import Annotated
+from typing import Literal
 
-import tyro
+from tyro.conf import Positional
 
-from eca_keras.commands.evaluate import check_part
+from eca_keras.commands import runs
 from eca_keras.errors import InputError
+from eca_keras.utils.checks import check_count
 
 
 @dataclasses.dataclass(frozen=True)
 class Visualize:
-    """Draw what the attention of a trained model does, and where it looks.
+    """Draw what the attention of a trained network does, and Grad-CAM.
 
-    Writes a folder: index.html with all pictures in it (the channel weights
+    Writes a folder: index.html with all figures in it (the channel weights
     of each layer by class, their distribution in each stage, the kernels,
-    Grad-CAM), the pictures as PNG, and their numbers as CSV and NPZ.
+    Grad-CAM), the figures as PNG, and their numbers as CSV and NPZ.
 
     Args:
-        model: Folder that `eca-keras train` wrote, or a .keras file in it.
+        model: Folder of a run, or a .keras file in it.
         output: The folder to write; by default NAME.pictures beside
             NAME.keras. An earlier one is replaced.
-        data: The images, as in `eca-keras train`; by default those of the
-            training run.
-        part: 'train', 'validation' or 'test'; by default the test images, or
-            the validation images where there are none.
+        data: Dataset, as in `eca-keras train`; by default that of the run.
+        split: Images to take: 'train', 'validation' or 'test'. By default
+            the test images, or else the validation images.
         classes: Names of the classes to compare, at most 6; by default 4.
         images: Images of each class to measure.
         heat_maps: Images of each class to draw with Grad-CAM.
         layer: Name of the layer for Grad-CAM; by default the last that gives
-            a map.
+            a feature map.
         batch_size: Images per step.
     """
 
-    model: typing.Annotated[pathlib.Path, tyro.conf.Positional] = pathlib.Path(
-        "runs/digits"
-    )
+    model: Annotated[pathlib.Path, Positional] = runs.DEFAULT
     output: pathlib.Path | None = None
     data: str | None = None
-    part: str | None = None
+    split: Literal["train", "validation", "test"] | None = None
     classes: tuple[str, ...] = ()
     images: int = 32
     heat_maps: int = 3
     layer: str | None = None
     batch_size: int = 32
 
-    def _check(self):
-        for name in ("images", "heat_maps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"`{name}` must be at least 1. "
-                    f"Received: {name}={getattr(self, name)}"
-                )
-        check_part(self.part)
+    EXAMPLES = (
+        "eca-keras visualize runs/digits",
+        'eca-keras visualize runs/fashion --classes Sandal "Ankle boot"',
+    )
 
-    def run(self):
-        self._check()
-        from eca_keras.training.trained import Trained
+    def check(self) -> None:
+        for name in ("images", "heat_maps", "batch_size"):
+            check_count(name, getattr(self, name))
+
+    def run(self) -> None:
         from eca_keras.visualize import report
         from eca_keras.visualize import sample
 
-        trained = Trained.load(self.model)
+        trained = runs.load(self)
         taken = sample.take(
-            trained, self.data, self.part, self.classes, self.images
+            trained, self.data, self.split, self.classes, self.images
         )
         try:
             findings = report.measure(
@@ -84,6 +83,6 @@ class Visualize:
             findings,
             taken,
             name=str(trained.path),
-            labels=trained.preprocessing.labels,
+            labels=trained.class_names,
         )
         print(f"written: {output / report.PAGE}")

@@ -17,10 +17,10 @@ from eca_keras.export.checking.network import latency
 from eca_keras.export.checking.network import runtime_outputs
 from eca_keras.export.endpoints import INPUT_NAME
 from eca_keras.export.endpoints import endpoint_of
-from eca_keras.export.quiet import quiet
 from eca_keras.export.tflite.quantization import KINDS
 from eca_keras.utils import checks as value_checks
 from eca_keras.utils.files import staged_files
+from eca_keras.utils.quiet import quiet
 
 # Below, Clip and Pad have their bounds as attributes; above, tf2onnx ends.
 LAST_OPSET = 18

@@ -15,13 +15,14 @@ from eca_keras.export.backend import tf
 from eca_keras.export.endpoints import INPUT_NAME
 from eca_keras.export.endpoints import OUTPUT_NAME
 from eca_keras.export.onnx import export_onnx
-from eca_keras.export.quiet import quiet
 from eca_keras.export.tflite.convert import export_tflite
 from eca_keras.profiling import timing as benchmarking
 from eca_keras.profiling.tables import aligned
+from eca_keras.profiling.tables import quartiles
 from eca_keras.utils import checks as value_checks
 from eca_keras.utils.figures import new_figure
 from eca_keras.utils.figures import save_figure
+from eca_keras.utils.quiet import quiet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,8 +276,8 @@ RUNTIMES = {
 
 
 def _row(seconds, first_model, first_runtime, **fields):
-    lower, middle, upper = benchmarking.quartiles(seconds)
-    ratios = benchmarking.quartiles(seconds / first_model)
+    lower, middle, upper = quartiles(seconds)
+    ratios = quartiles(seconds / first_model)
     return RuntimeLatency(
         rounds=len(seconds),
         seconds=middle,

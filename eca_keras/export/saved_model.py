@@ -15,10 +15,10 @@ from eca_keras.export.checking.network import latency
 from eca_keras.export.checking.network import runtime_outputs
 from eca_keras.export.endpoints import OUTPUT_NAME
 from eca_keras.export.endpoints import endpoint_of
-from eca_keras.export.quiet import quiet
 from eca_keras.export.tflite.quantization import KINDS
 from eca_keras.utils import checks as value_checks
 from eca_keras.utils.files import staged_folder
+from eca_keras.utils.quiet import quiet
 
 # TensorFlow Serving keeps this folder for what the model's user brings along.
 EXTRA = "assets.extra"

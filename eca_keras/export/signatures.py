@@ -12,7 +12,9 @@ from eca_keras.export.checking import samples as sampling
 from eca_keras.export.checking.report import ExportMismatch
 from eca_keras.export.endpoints import OUTPUT_NAME
 from eca_keras.export.endpoints import Network
-from eca_keras.images import in_graph as decoding
+from eca_keras.images.decode import decode
+from eca_keras.images.decode import grey
+from eca_keras.images.resize import shown_size
 
 TOP = 5  # classes in an answer, as `eca-keras predict` prints them
 
@@ -60,25 +62,21 @@ def signatures(model, preprocessing):
         model: Model from images to probabilities.
         preprocessing: What pictures go through before it.
     """
-    from eca_keras.images import decode as images
+    channels = preprocessing.channels
 
-    def shown(pixels):
-        if preprocessing.channels == 1:
-            pixels = images.grey(pixels)
-        return _shown(pixels, preprocessing)
+    def from_file(content):
+        return _shown(decode(content, channels, python=False), preprocessing)
 
-    def decoded(contents):
-        return _each(
-            lambda content: shown(decoding.decode(content)),
-            contents,
-            preprocessing,
-        )
+    def from_pixels(pixels):
+        return _shown(grey(pixels) if channels == 1 else pixels, preprocessing)
 
-    def resized(pixels):
-        return _each(shown, pixels, preprocessing)
+    size = preprocessing.image_size
+    spec = tf.TensorSpec((size, size, channels), tf.uint8)
 
     def classify(prepare, inputs):
-        shares = _probabilities(model, prepare(inputs), preprocessing)
+        # One by one: each image of a batch has a size of its own.
+        images = tf.map_fn(prepare, inputs, fn_output_signature=spec)
+        shares = _probabilities(model, images, preprocessing)
         count = min(TOP, len(preprocessing.labels))
         values, indices = tf.math.top_k(shares, count)
         return {
@@ -90,27 +88,18 @@ def signatures(model, preprocessing):
         Signature(
             "classify",
             tf.TensorSpec((None,), tf.string, BYTES),
-            functools.partial(classify, decoded),
+            functools.partial(classify, from_file),
         ),
         Signature(
             "classify_pixels",
             tf.TensorSpec((None, None, None, 3), tf.uint8, PIXELS),
-            functools.partial(classify, resized),
+            functools.partial(classify, from_pixels),
         ),
     ]
 
 
-def _each(function, pictures, preprocessing):
-    # One by one: each picture of a batch has a size of its own.
-    size, channels = preprocessing.image_size, preprocessing.channels
-    spec = tf.TensorSpec((size, size, channels), tf.uint8)
-    return tf.map_fn(function, pictures, fn_output_signature=spec)
-
-
 def _shown(image, preprocessing):
-    from eca_keras.images import decode as images
-
-    return images.shown_size(
+    return shown_size(
         image,
         preprocessing.image_size,
         preprocessing.crop_fraction,
@@ -147,8 +136,6 @@ def compared(loaded, model, preprocessing, report):
     Raises:
         ExportMismatch: if the answers differ.
     """
-    from eca_keras.images import decode as images
-
     size = preprocessing.image_size
     wide, high = (
         sampling.pictures(2, shape)
@@ -160,7 +147,7 @@ def compared(loaded, model, preprocessing, report):
         *map(tf.io.encode_png, wide),
     ]
     shown = [
-        _shown(images.decode(x, preprocessing.channels), preprocessing)
+        _shown(decode(x, preprocessing.channels), preprocessing)
         for x in contents
     ]
     shares = _probabilities(model, tf.stack(shown), preprocessing).numpy()

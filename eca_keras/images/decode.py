@@ -1,4 +1,4 @@
-"""Image files to uint8 tensors."""
+"""Image files to uint8 tensors: the one decoder of training and of exports."""
 
 import functools
 import io
@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from eca_keras.errors import InputError
 from eca_keras.errors import require
+from eca_keras.images import orientation
+from eca_keras.images.orientation import aside
 
 SUFFIXES = (
     ".jpg",
@@ -23,16 +25,10 @@ SUFFIXES = (
     ".tiff",
 )
 
-# Names of the kernels of which Pillow's filters are made.
-_KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic"}
-
 # Pillow's luma of red, green and blue (ITU-R 601-2), in 65,536ths.
 LUMA = (19595, 38470, 7471)
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_ORIENTATION = 0x0112  # tag of Exif
-_MARKS_OF_JPEG = ("Exif", "tiff:Orientation")
-_MARKS_OF_PNG = ("eXIf",)
 
 # What Pillow raises for damaged files.
 _PILLOW_ERRORS = (
@@ -54,19 +50,8 @@ _FIXED = np.array([True] * 11 + [False] * 9 + [True] * 2)
 _END = b"\xff\xd9"
 
 
-def aside(function):
-    """Keeps the graph of a rare case out of the graph of the usual one.
-
-    In `tf.data` each operation of a branch that is not taken takes about a
-    microsecond; a branch with a single call in it takes one.
-    """
-    return tf.function(
-        function, autograph=False, experimental_attributes={"_noinline": True}
-    )
-
-
-def decode(content, channels):
-    """Decodes an image file, the right way up, as Pillow would.
+def decode(content, channels, python=True):
+    """Decode an image file, the right way up, as Pillow would.
 
     TensorFlow decodes JPEG and PNG, Pillow all else: BMP, GIF and WebP (the
     first frame), TIFF. Transparency is dropped. Grey values of 16 bits are
@@ -75,6 +60,8 @@ def decode(content, channels):
     Args:
         content: String tensor, the bytes of the file.
         channels: 1 for grey, 3 for colour.
+        python: Whether Pillow may be asked. A SavedModel has no Python: there
+            TensorFlow decodes BMP and GIF as well, and nothing else.
 
     Returns:
         uint8 tensor of shape `(height, width, channels)`.
@@ -87,14 +74,14 @@ def decode(content, channels):
     image = tf.cond(
         _is_plain(content),
         lambda: _decode_jpeg(content),
-        lambda: _decode_other(content),
+        lambda: _decode_other(content, python),
     )
     image = tf.ensure_shape(image, (None, None, 3))
     return grey(image) if channels == 1 else image
 
 
 def is_plain_jpeg(content):
-    """Whether `decode_part` gives what `decode` would, cropped.
+    """Return whether `decode_part` gives what `decode` would, cropped.
 
     That is so for a JPEG that is not to be turned, and whole: the part that
     is decoded may lie above the place where a file was cut off. This test is
@@ -104,16 +91,16 @@ def is_plain_jpeg(content):
 
 
 def is_upright_jpeg(content):
-    """Like `is_plain_jpeg` for any JPEG, but slow."""
+    """Return the same for any JPEG, but slowly."""
     return tf.cond(
         tf.io.is_jpeg(content) & _is_whole(content),
-        lambda: _orientation(content, *_MARKS_OF_JPEG) == 1,
+        lambda: orientation.of_jpeg(content) == 1,
         lambda: False,
     )
 
 
 def decode_part(content, channels, box):
-    """Decodes a part of a JPEG.
+    """Decode a part of a JPEG.
 
     A few values in the two outermost columns differ from those of the whole
     image: the decoder smooths colours over the edges of the part.
@@ -155,30 +142,22 @@ def _is_whole(content):
 
 
 @aside
-def _decode_other(content):
+def _decode_other(content, python):
     is_png = tf.strings.substr(content, 0, len(_PNG)) == _PNG
-    image, orientation = tf.case(
+    image, stored = tf.case(
         [
             (
                 tf.io.is_jpeg(content),
-                lambda: (
-                    _decode_jpeg(content),
-                    _orientation(content, *_MARKS_OF_JPEG),
-                ),
+                lambda: (_decode_jpeg(content), orientation.of_jpeg(content)),
             ),
             (
                 is_png,
-                lambda: (
-                    _decode_png(content),
-                    _orientation(content, *_MARKS_OF_PNG),
-                ),
+                lambda: (_decode_png(content), orientation.of_png(content)),
             ),
         ],
-        default=lambda: _decode_with_pillow(content),
+        default=lambda: _decode_rare(content, python),
     )
-    return tf.cond(
-        orientation > 1, lambda: _turned(image, orientation), lambda: image
-    )
+    return orientation.turned(image, stored)
 
 
 def _decode_png(content):
@@ -194,39 +173,15 @@ def _decode_png(content):
     )
 
 
-def _orientation(content, *marks):
-    """Exif's orientation, from 1 (upright) to 8; 1 without the `marks`."""
-    # A search for one word is quick, also in a large file.
-    without = [
-        tf.strings.regex_replace(content, mark, "", replace_global=False)
-        for mark in marks
-    ]
-    result = tf.cond(
-        tf.reduce_all(tf.strings.length(without) == tf.strings.length(content)),
-        lambda: 1,
-        lambda: tf.numpy_function(
-            _orientation_in_python, [content], tf.int32, stateful=False
-        ),
-    )
-    return tf.ensure_shape(result, ())
-
-
-def _turned(image, orientation):
-    """Turns an image with an orientation from 2 to 8 the right way up."""
-    image = tf.cond(
-        orientation > 4, lambda: tf.transpose(image, (1, 0, 2)), lambda: image
-    )
-    flipped = tf.constant([[3, 4, 7, 8], [2, 3, 6, 7]])  # rows, columns
-    axes = tf.boolean_mask([0, 1], tf.reduce_any(flipped == orientation, 1))
-    return tf.reverse(image, axes)
-
-
-def _decode_with_pillow(content):
-    """Returns the image and its orientation."""
-    image, orientation = tf.numpy_function(
+def _decode_rare(content, python):
+    """Return an image of another format, and its orientation."""
+    if not python:
+        image = tf.io.decode_image(content, channels=3, expand_animations=False)
+        return image, tf.constant(1)
+    image, stored = tf.numpy_function(
         _decode_in_python, [content], [tf.uint8, tf.int32], stateful=False
     )
-    return image, tf.ensure_shape(orientation, ())
+    return image, tf.ensure_shape(stored, ())
 
 
 def _decode_in_python(content):
@@ -239,7 +194,7 @@ def _decode_in_python(content):
 
 
 def _pixels(image):
-    """Returns a uint8 array of shape `(height, width, 3)`."""
+    """Return a uint8 array of shape `(height, width, 3)`."""
     if image.mode in ("I", "F"):
         raise ValueError("pixels of 32 bits are not supported")
     if image.mode.startswith("I;16"):
@@ -250,13 +205,8 @@ def _pixels(image):
     return np.array(image.convert("RGB"))
 
 
-def _orientation_in_python(content):
-    with _opened(content) as image:
-        return _orientation_of(image)
-
-
 def stored_pixels(content):
-    """Decodes a file without turning the image, whatever Exif says.
+    """Decode a file without turning the image, whatever Exif says.
 
     Args:
         content: `bytes`.
@@ -271,7 +221,7 @@ def stored_pixels(content):
 
 
 def stored_size(content):
-    """Height and width of what `stored_pixels` gives, from its header."""
+    """Return height and width of the stored pixels, from the header."""
     with _opened(content) as image:
         width, height = image.size
     return height, width
@@ -299,15 +249,15 @@ def _opened(content):
 
 def _orientation_of(image):
     try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        stored = image.getexif().get(orientation.TAG, 1)
     except Exception:  # Pillow's errors for damaged Exif data are many
-        orientation = 1
-    good = isinstance(orientation, int) and 1 <= orientation <= 8
-    return np.int32(orientation if good else 1)
+        stored = 1
+    good = isinstance(stored, int) and 1 <= stored <= 8
+    return np.int32(stored if good else 1)
 
 
 def grey(image):
-    """Luma of an RGB image, as Pillow's mode "L" to the bit.
+    """Return the luma of an RGB image, exactly as Pillow's mode "L".
 
     The decoders' own grey does not know GIF, BMP and CMYK. What is grey
     already keeps its values.
@@ -323,12 +273,16 @@ def grey(image):
 
 
 def read(path, channels):
-    """Reads and decodes the file at `path`, see `decode`."""
+    """Read and decode the file at `path`, see `decode`."""
     return decode(tf.io.read_file(path), channels)
 
 
 def read_for_user(path, channels):
-    """Like `read`, with a sentence where the file is not an image."""
+    """Read an image for a person.
+
+    Raises:
+        InputError: if there is no such file, or it is not an image.
+    """
     path = pathlib.Path(path)
     if not path.is_file():
         raise InputError(f"There is no image file {path}")
@@ -341,7 +295,7 @@ def read_for_user(path, channels):
 
 
 def reason(error):
-    """What a decoder complained about, in one line.
+    """Return what a decoder complained about, in one line.
 
     Args:
         error: What `decode` raised.
@@ -351,78 +305,3 @@ def reason(error):
     text = re.split(r"\nTraceback|\[\[|\[Op:", text)[0].strip()
     line = text.split("\n")[-1]
     return re.sub(r"^.*(Iterator::\S+|ValueError): ", "", line).strip()
-
-
-def shown_size(image, size, crop_fraction, interpolation="bilinear"):
-    """Resizes and crops an image as for evaluation.
-
-    The short side becomes `size / crop_fraction`, the long side follows, and
-    the middle is cropped, with the rounding of torchvision's `Resize` and
-    `CenterCrop`, in which published accuracies are measured.
-
-    Args:
-        image: uint8 tensor of shape `(height, width, channels)`.
-        size: Height and width of the result, in pixels.
-        crop_fraction: Part of the short side to keep, 1.0 for all of it.
-        interpolation: `"bilinear"` or `"bicubic"`.
-
-    Returns:
-        uint8 tensor of shape `(size, size, channels)`.
-    """
-    sides = tf.shape(image)[:2]
-    # Integer division truncates the long side, as torchvision does.
-    resized = round(size / crop_fraction) * sides // tf.reduce_min(sides)
-    return resize(image, (size, size), interpolation, resized)
-
-
-def resize(image, size, interpolation="bilinear", resized=None):
-    """Resizing as Pillow's: antialiased, rounded after each direction.
-
-    Args:
-        image: uint8 tensor of shape `(height, width, channels)`.
-        size: Height and width of the result, in pixels.
-        interpolation: `"bilinear"` or `"bicubic"`.
-        resized: Height and width of which the result is the middle part; by
-            default `size`.
-
-    Returns:
-        uint8 tensor of shape `(*size, channels)`. Of photos 99.99 % of the
-        values equal Pillow's, the others are one level off: it rounds its
-        weights to integers.
-    """
-    channels = image.shape[-1]
-    sides = tf.shape(image)[:2]
-    resized = tf.convert_to_tensor(size if resized is None else resized)
-    scale = tf.cast(resized / sides, tf.float32)
-    start = tf.cast(_half_even(resized - size), tf.float32)
-
-    def along(axis, image):
-        only = tf.one_hot(axis, 2)
-        image = tf.raw_ops.ScaleAndTranslate(
-            images=image,
-            size=tf.where(only == 1, size, tf.shape(image)[1:3]),
-            scale=tf.where(only == 1, scale, 1.0),
-            translation=-start * only,
-            kernel_type=_KERNELS[interpolation],
-            antialias=True,
-        )
-        # Casting cuts off what is behind the point: halves go up.
-        return tf.cast(tf.clip_by_value(image + 0.5, 0, 255), tf.uint8)
-
-    image = along(0, along(1, image[None]))[0]
-    return tf.ensure_shape(image, (*size, channels))
-
-
-def resize_quickly(image, size, antialias=False):
-    """Bilinear resizing for training.
-
-    Without antialiasing it takes a quarter of the time, and details smaller
-    than a pixel of the result may flicker.
-    """
-    image = tf.image.resize(image, size, antialias=antialias)
-    return tf.cast(tf.round(image), tf.uint8)
-
-
-def _half_even(difference):
-    """`int(round(difference / 2))`, as Python rounds."""
-    return tf.cast(tf.round(tf.cast(difference, tf.float32) / 2), tf.int32)

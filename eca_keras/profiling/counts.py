@@ -206,7 +206,7 @@ def _input_shapes(graph, input_shape):
             "only be None if the model's own input has no unknown size"
         )
         own = own if len(own) > 1 else own[0]
-        raise checks.refusal("input_shape", input_shape, rule, model=own)
+        raise checks.refusal("input_shape", input_shape, rule, expected=own)
     return [(batch, *shape) for shape in given]
 
 

@@ -12,44 +12,28 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from eca_keras.profiling.tables import Timing
+from eca_keras.profiling.tables import timing
 from eca_keras.utils import checks
 
 
-@dataclasses.dataclass(frozen=True)
-class Latency:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Latency(Timing):
     """What one model took for one task, and by how much that differs.
+
+    The times, and the ratios to the first model's, are those of `Timing`.
 
     Attributes:
         model: Name of the model.
         task: `"inference"`, or `"training"` for a step of SGD with momentum.
         batch_size: Samples per call.
-        rounds: Number of timed calls.
-        seconds: Median wall-clock time of a call.
-        seconds_lower, seconds_upper: First and third quartile of it.
         samples_per_second: `batch_size / seconds`.
-        cpu_seconds: Median CPU time of a call, over all threads. Other
-            programs disturb it less than the wall-clock time.
-        ratio: Median over the rounds of this model's wall-clock time by the
-            first model's in the same round. What slows the machine down for
-            a while slows both, so that this is steadier than the ratio of
-            the two medians.
-        ratio_lower, ratio_upper: First and third quartile of it.
-        cpu_ratio: As `ratio`, of the CPU time.
     """
 
     model: str
     task: str
     batch_size: int
-    rounds: int
-    seconds: float
-    seconds_lower: float
-    seconds_upper: float
     samples_per_second: float
-    cpu_seconds: float
-    ratio: float
-    ratio_lower: float
-    ratio_upper: float
-    cpu_ratio: float
 
 
 def benchmark(
@@ -114,13 +98,7 @@ def benchmark(
         seed=seed,
     ):
         for i, name in enumerate(names):
-            row = _latency(
-                name,
-                measured.task,
-                measured.batch_size,
-                measured.wall[:, (0, i)],
-                measured.cpu[:, (0, i)],
-            )
+            row = _latency(name, measured, i)
             rows.append(row)
             if progress:
                 progress(
@@ -213,7 +191,7 @@ def _random_inputs(model, batch_size, input_shape, seed):
     if any(size is None for shape in shapes for size in shape):
         rule = "must be given for a model whose input has unknown sizes"
         own = model.input_shape
-        raise checks.refusal("input_shape", input_shape, rule, model=own)
+        raise checks.refusal("input_shape", input_shape, rule, expected=own)
     rng = np.random.default_rng(seed)
     arrays = []
     for tensor, shape in zip(model.inputs, shapes, strict=True):
@@ -293,27 +271,13 @@ def _order(i, count):
     return turns[::-1] if i % 2 else turns
 
 
-def quartiles(values):
-    """Return first quartile, median and third quartile as numbers."""
-    return np.quantile(values, (0.25, 0.5, 0.75)).tolist()
-
-
-def _latency(name, task, batch_size, wall, cpu):
-    """Summarize seconds of shape (rounds, 2): the baseline's and its own."""
-    lower, middle, upper = quartiles(wall[:, 1])
-    ratios = quartiles(wall[:, 1] / wall[:, 0])
+def _latency(name, measured, i):
+    """Summarize the `Rounds` of a model by its number."""
+    times = timing(measured.wall, measured.cpu, i, 0)
     return Latency(
         model=name,
-        task=task,
-        batch_size=batch_size,
-        rounds=len(wall),
-        seconds=middle,
-        seconds_lower=lower,
-        seconds_upper=upper,
-        samples_per_second=batch_size / middle,
-        cpu_seconds=float(np.median(cpu[:, 1])),
-        ratio=ratios[1],
-        ratio_lower=ratios[0],
-        ratio_upper=ratios[2],
-        cpu_ratio=float(np.median(cpu[:, 1] / cpu[:, 0])),
+        task=measured.task,
+        batch_size=measured.batch_size,
+        samples_per_second=measured.batch_size / times["seconds"],
+        **times,
     )

@@ -218,3 +218,12 @@ def _filled(tensor):
     batch, *sizes = tensor.shape
     sizes = [NOMINAL_SIZE if size is None else size for size in sizes]
     return keras.KerasTensor((batch, *sizes), tensor.dtype)
+
+
+def leaves(model):
+    """Iterate over the layers of a model and of the models in it."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from leaves(layer)
+        else:
+            yield layer

@@ -6,7 +6,7 @@ import difflib
 import numpy as np
 
 from eca_keras.errors import InputError
-from eca_keras.images.decode import shown_size
+from eca_keras.images.resize import shown_size
 from eca_keras.utils.checks import listed
 from eca_keras.utils.checks import refusal
 from eca_keras.visualize.figures import MAX_CLASSES
@@ -58,10 +58,7 @@ def take(trained, data, split, names, count):
         InputError: if there is no such data, class or image.
     """
     source, data = trained.source(data)
-    name = split or ("validation" if source.test is None else "test")
-    split = getattr(source, name)
-    if split is None:
-        raise InputError(f"data={data!r} has no split {name!r}")
+    split, name = trained.split(source, split)
     classes = _classes(source.class_names, names)
     found = _search(split, classes, count)
     empty = [classes[label] for label in classes if not len(found[label])]
@@ -110,7 +107,7 @@ def _search(split, classes, count):
 
 
 def _shown(split, trained, index):
-    settings = trained.preprocessing
+    settings = trained.settings
     image = shown_size(
         split.read(index),
         settings.image_size,

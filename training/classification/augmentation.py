@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from eca_keras.errors import InputError
 from eca_keras.images import decode as image_files
+from eca_keras.images.resize import resize_quickly
 from eca_keras.training.classification.mixing import mix
 from eca_keras.training.data.draws import KerasSeeds
 from eca_keras.training.data.draws import keras_layer
@@ -15,7 +16,7 @@ from eca_keras.training.data.draws import uniform
 
 GEOMETRIES = ("none", "flip", "shift", "shift-flip", "crop-flip")
 
-# Random resized crop of Inception and torchvision: share of the area, and
+# Random resized crop of Inception and torchvision: fraction of the area, and
 # width by height.
 CROP_AREA = (0.08, 1.0)
 CROP_RATIO = (3 / 4, 4 / 3)
@@ -54,7 +55,7 @@ class Augmentation:
             to an eighth of the side; both; a random part of the image, as
             torchvision's RandomResizedCrop, mirrored or not.
         randaugment: Strength of Keras's RandAugment, from 0 (off) to 1. It
-            turns an image by up to this part of a full circle, for one.
+            turns an image by up to this fraction of a full circle, for one.
         mixup: Parameter of MixUp's Beta distribution, from 0 (off) to 1.
         cutmix: The same for CutMix; with both, each batch gets one of them.
         antialias: Whether crops are made smaller as Pillow does it, which
@@ -82,7 +83,7 @@ class Augmentation:
 
     @property
     def mixes(self):
-        """Whether labels come as shares of classes, see `batch`."""
+        """Whether labels come as probabilities of classes, see `batch`."""
         return bool(self.mixup or self.cutmix)
 
     @property
@@ -149,7 +150,7 @@ class Augmentation:
 
     def _finish(self, crop, size, seed):
         """What comes after a random crop."""
-        image = image_files.resize_quickly(crop, (size, size), self.antialias)
+        image = resize_quickly(crop, (size, size), self.antialias)
         # Turning the only image of a batch around changes nothing.
         axis = tf.where(_crop_draws(seed)[-1] < 0.5, 2, 0)
         image = tf.reverse(image[None], axis[None])[0]
@@ -157,7 +158,7 @@ class Augmentation:
 
     def _placed(self, images, size, seeds):
         if tuple(images.shape[1:3]) != (size, size):
-            images = image_files.resize_quickly(images, (size, size), True)
+            images = resize_quickly(images, (size, size), True)
         flip = _flips(seeds) if self.geometry.endswith("flip") else None
         if not self.geometry.startswith("shift"):
             return images if flip is None else _gathered(images, flip=flip)

@@ -3,13 +3,13 @@
 import dataclasses
 from typing import Any
 
-from eca_keras.errors import InputError
-from eca_keras.training.config import TrainConfig
+from eca_keras.training.classification.config import TrainConfig
+from eca_keras.training.config import find_recipe
 
 _IMAGENET: Any = {"data": "tfds:imagenet2012", "kernel_size": "paper"}
 
-# Rates are per step, epochs are passes over the data, `warmup` is a share of
-# all steps; see `TrainConfig` for each of them.
+# Rates are per step, epochs are passes over the data, `warmup` is a fraction
+# of all steps; see `TrainConfig` for each of them.
 RECIPES = {
     # Images of at most 32 pixels a side, some thousands of them.
     "small": TrainConfig(),
@@ -40,7 +40,7 @@ RECIPES = {
         learning_rate=0.1,
         schedule="steps",
         warmup=0.0,
-        decay_epochs=30,
+        decay_every=30,
         decay_rate=0.1,
         momentum=0.9,
         nesterov=False,
@@ -59,7 +59,7 @@ RECIPES = {
         learning_rate=0.045,
         schedule="steps",
         warmup=0.0,
-        decay_epochs=1,
+        decay_every=1,
         decay_rate=0.98,
         momentum=0.9,
         nesterov=False,
@@ -70,8 +70,8 @@ RECIPES = {
         output="runs/paper-mobilenetv2",
     ),
     # After He et al., Bag of Tricks (arXiv 1812.01187), with RandAugment
-    # (1909.13719), CutMix (1905.04899) and an average of the weights over
-    # about 1/(1 - ema) = 10,000 steps, eight epochs.
+    # (1909.13719), CutMix (1905.04899) and an EMA of the weights over about
+    # 1/(1 - ema) = 10,000 steps, eight epochs.
     "modern": TrainConfig(
         **_IMAGENET,
         model="ECAResNet50",
@@ -99,21 +99,11 @@ RECIPES = {
 }
 
 
-def recipe(name, **changes):
-    """Returns the `TrainConfig` of a recipe, with some settings changed.
+def recipe(name: str, **changes) -> TrainConfig:
+    """Return the `TrainConfig` of a recipe, with some settings changed.
 
     Args:
         name: A key of `RECIPES`.
         **changes: Fields of `TrainConfig`.
     """
     return dataclasses.replace(find_recipe(RECIPES, name), **changes)
-
-
-def find_recipe(recipes, name):
-    """Returns one of the recipes; refuses a name that is none of theirs."""
-    if name not in recipes:
-        raise InputError(
-            f"`recipe` must be one of {', '.join(recipes)}. "
-            f"Received: recipe={name!r}"
-        )
-    return recipes[name]

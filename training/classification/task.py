@@ -1,88 +1,162 @@
-"""What is learned, and measured, in classification."""
+"""From a `TrainConfig` to the task of a run."""
 
 import keras
-import numpy as np
-import tensorflow as tf
+
+from eca_keras.applications.image_settings import Preprocessing
+from eca_keras.training import schedules
+from eca_keras.training.classification import batches
+from eca_keras.training.classification.augmentation import Augmentation
+from eca_keras.training.classification.model import build_classifier
+from eca_keras.training.classification.objective import Classification
+from eca_keras.training.data import load_source
+from eca_keras.training.data.sharding import steps_per_epoch
+from eca_keras.training.optimizers import make_optimizer
+from eca_keras.training.optimizers import synchronize
+from eca_keras.training.run.curves import Panel
+from eca_keras.training.run.evaluation import Evaluator
+from eca_keras.training.run.task import Task
+from eca_keras.training.run.task import Wording
+from eca_keras.training.run.task import check_devices
+from eca_keras.training.run.task import count_outputs
+
+SHOWN = {"loss": "loss {:.4f}", "top1": "top-1 {:.2%}"}
+PANELS = (
+    Panel(
+        "Cross-entropy (nats)",
+        {"loss": "training", "val_loss": "validation"},
+    ),
+    Panel(
+        "Accuracy (%)",
+        {
+            "top1": "training top-1",
+            "val_top1": "validation top-1",
+            "val_top5": "validation top-5",
+        },
+        100,
+    ),
+    Panel("Learning rate", {"learning_rate": None}),
+)
 
 
-class Classification:
-    """Cross-entropy, top-1 and top-5 of a network, as sums over images.
-
-    Sums of several batches, replicas or hosts add up to those of all their
-    images, whatever the sizes of the batches.
+def make_task(config, cluster) -> Task:
+    """Return the task of a `TrainConfig`.
 
     Args:
-        model: `keras.Model` from images to probabilities, which is measured.
-        logits: `keras.Model` of the same layers up to the logits, which
-            learns: its loss is exact for improbable labels too. `None` where
-            nothing is learned.
-        label_smoothing: Share of the label that all classes divide.
+        config: `TrainConfig`.
+        cluster: `Cluster`, entered.
+
+    Raises:
+        InputError: if something in `config` cannot be done.
     """
+    check_devices(config, cluster.strategy)
+    keras.utils.set_random_seed(config.seed)
+    source = load_source(
+        config.data,
+        config.validation_fraction,
+        config.check_images,
+        on_bad_image=config.on_bad_image,
+    )
+    preprocessing = Preprocessing(
+        labels=source.class_names,
+        image_size=config.image_size or source.image_size,
+        channels=source.channels,
+        crop_fraction=source.crop_fraction,
+    )
+    steps = steps_per_epoch(source.train, config.batch_size)
+    schedule = schedules.learning_rate(config, steps)
+    with cluster.strategy.scope():
+        model, logits = build_classifier(
+            config.model,
+            preprocessing=preprocessing,
+            attention=config.attention,
+            kernel_size=config.kernel_size,
+            dropout=config.dropout,
+            alpha=config.alpha,
+            precision=config.precision,
+        )
+        if config.sync_batchnorm:
+            synchronize(model)
+        optimizer = make_optimizer(config, schedule, model)
+    objective = Classification(model, logits, config.label_smoothing)
+    evaluator = Evaluator(cluster, objective)
+    feeds = _Feeds(config, cluster.strategy, source, preprocessing)
+    return Task(
+        config=config,
+        cluster=cluster,
+        source=source,
+        objective=objective,
+        settings=preprocessing,
+        schedule=schedule,
+        optimizer=optimizer,
+        make_feed=feeds.make,
+        measure=lambda split, *arguments: evaluator.evaluate(*arguments),
+        score=best_top1,
+        wording=Wording(
+            network={"model": config.model},
+            title=config.model,
+            metrics=Classification.names,
+            shown=SHOWN,
+            panels=PANELS,
+            resolved={
+                "augmentation": feeds.augmentation,
+                "image_size": preprocessing.image_size,
+            },
+            notes=source.notes,
+        ),
+        outputs_per_image=count_outputs(model),
+    )
 
-    names = ("loss", "top1", "top5")
 
-    def __init__(self, model, logits=None, label_smoothing=0.0):
-        self.model = model
-        self.logits = logits
-        self.label_smoothing = label_smoothing
+def best_top1(row):
+    """The score of classification: validation top-1, then negative loss.
 
-    def learn(self, images, labels):
-        """Returns the sums of `names` over a training batch.
+    A small validation split has many ties of the first.
+    """
+    if row["val_top1"] is None:
+        return None
+    return row["val_top1"], -row["val_loss"]
 
-        Args:
-            images: Pixels, of shape `(batch, height, width, channels)`.
-            labels: Integers of shape `(batch,)`, or shares of the classes of
-                shape `(batch, classes)`.
-        """
-        logits = self.logits(images, training=True)
-        log_shares = tf.nn.log_softmax(_precise(logits))
-        return self._sums(log_shares, labels, self.label_smoothing)
 
-    def measure(self, images, labels, weights):
-        """Returns the sums of `names` over a batch of evaluation.
+class _Feeds:
+    """Makes the feeds of a run."""
 
-        Args:
-            images, labels: As in `learn`.
-            weights: Shape `(batch,)`: 1 for images, 0 for filling.
-        """
-        shares = _precise(self.model(images, training=False))
-        # The smallest number keeps the loss of a share of 0 finite.
-        tiny = np.finfo(shares.dtype.as_numpy_dtype).tiny
-        log_shares = tf.math.log(tf.maximum(shares, tiny))
-        return self._sums(log_shares, labels, 0.0, weights)
+    def __init__(self, config, strategy, source, preprocessing):
+        self.config = config
+        self.strategy = strategy
+        self.source = source
+        self.preprocessing = preprocessing
 
-    def _sums(self, log_shares, labels, smoothing, weights=None):
-        classes = log_shares.shape[-1]
-        wanted = labels
-        if labels.shape.rank == 1:
-            wanted = tf.one_hot(labels, classes, dtype=log_shares.dtype)
-        else:
-            wanted = tf.cast(labels, log_shares.dtype)
-            labels = tf.argmax(labels, -1, output_type=tf.int32)
-        wanted = wanted * (1 - smoothing) + smoothing / classes
-        losses = -tf.reduce_sum(wanted * log_shares, -1)
-        rank = _rank(log_shares, labels)
-        values = {"loss": losses, "top1": rank < 1, "top5": rank < 5}
-        if weights is None:
-            weights = tf.ones_like(losses)
-        return {
-            name: tf.reduce_sum(
-                tf.cast(value, losses.dtype) * tf.cast(weights, losses.dtype)
-            )
-            for name, value in values.items()
+    @property
+    def augmentation(self):
+        return self.config.augmentation or self.source.augmentation
+
+    def make(self, name):
+        config = self.config
+        common = {
+            "on_bad_image": config.on_bad_image,
+            "batch_size": config.batch_size,
+            "image_size": self.preprocessing.image_size,
         }
-
-
-def _precise(x):
-    return tf.cast(x, keras.backend.result_type(x.dtype, "float32"))
-
-
-def _rank(scores, labels):
-    """Number of classes before the label's; of equal ones the first wins.
-
-    Not-a-number comes before everything: it never counts as right.
-    """
-    classes = tf.range(scores.shape[-1], dtype=labels.dtype)
-    own = tf.gather(scores, labels, axis=-1, batch_dims=1)[:, None]
-    before = ~(scores <= own) | ((scores == own) & (classes < labels[:, None]))
-    return tf.reduce_sum(tf.cast(before, tf.int32), -1)
+        if name != "training":
+            return batches.evaluation_feed(
+                self.strategy,
+                getattr(self.source, name),
+                crop_fraction=self.preprocessing.crop_fraction,
+                **common,
+            )
+        train = self.source.train
+        return batches.training_feed(
+            self.strategy,
+            train,
+            augmentation=Augmentation(
+                self.augmentation,
+                randaugment=config.randaugment,
+                mixup=config.mixup,
+                cutmix=config.cutmix,
+                antialias=config.antialias,
+            ),
+            seed=config.seed,
+            classes=len(self.preprocessing.labels),
+            last_step=config.epochs * (train.size // config.batch_size),
+            **common,
+        )

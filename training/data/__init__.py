@@ -22,13 +22,13 @@ _LOADERS = {
 def load_source(
     data, validation_fraction=0.1, check_images=True, on_bad_image="fail"
 ):
-    """Opens a data set.
+    """Open a dataset.
 
     Args:
         data: `"digits"`, `"fashion-mnist"`, `"fashion-mnist:FOLDER"`,
             `"folder:PATH"` or `"tfds:NAME"`.
-        validation_fraction: Share of the training images to keep back for
-            validation, where the data has no such part.
+        validation_fraction: Fraction of the training images to keep for
+            validation, where the data has no such split.
         check_images: Decode every file of a folder once to find unreadable
             ones.
         on_bad_image: `"fail"`, or `"skip"` where unreadable files are dealt

@@ -1,6 +1,6 @@
 """Handwritten digits that come with scikit-learn: no network needed.
 
-1,797 scans of 8 x 8 pixels with 16 grey levels, the test part of [Optical
+1,797 scans of 8 x 8 pixels with 16 grey levels, the test set of [Optical
 Recognition of Handwritten Digits](https://doi.org/10.24432/C50P49).
 """
 

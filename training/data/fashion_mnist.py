@@ -32,8 +32,8 @@ CLASS_NAMES = (
     "Ankle boot",
 )
 FILES = {
-    (part, kind): f"{prefix}-{kind}-idx{rank}-ubyte.gz"
-    for part, prefix in (("train", "train"), ("test", "t10k"))
+    (split, kind): f"{prefix}-{kind}-idx{rank}-ubyte.gz"
+    for split, prefix in (("train", "train"), ("test", "t10k"))
     for kind, rank in (("images", 3), ("labels", 1))
 }
 
@@ -50,12 +50,12 @@ def load(folder, validation_fraction):
     if folder == DEBIAN_FOLDER and not folder.is_dir():
         return _from_tfds(validation_fraction)
     arrays = {key: _read_idx(folder / name) for key, name in FILES.items()}
-    for part in ("train", "test"):
-        if len(arrays[part, "images"]) != len(arrays[part, "labels"]):
+    for split in ("train", "test"):
+        if len(arrays[split, "images"]) != len(arrays[split, "labels"]):
             raise InputError(
-                f"The {part} images and labels in {folder} differ in number: "
-                f"{len(arrays[part, 'images'])} and "
-                f"{len(arrays[part, 'labels'])}"
+                f"The {split} images and labels in {folder} differ in number: "
+                f"{len(arrays[split, 'images'])} and "
+                f"{len(arrays[split, 'labels'])}"
             )
     images, labels = arrays["train", "images"], arrays["train", "labels"]
     train, validation = hold_out(labels, validation_fraction)

@@ -7,38 +7,32 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from eca_keras.errors import InputError
-from eca_keras.training.classification import batches as pipeline
+from eca_keras.training.data import sharding
+from eca_keras.training.data.source import NAMED
 from eca_keras.training.data.source import UnreadableImage
-from eca_keras.training.data.source import some
+from eca_keras.utils.checks import check_choice
+from eca_keras.utils.checks import listed
 
 ON_BAD_IMAGE = ("fail", "skip")
 
 
 def check_bad_image(on_bad_image):
-    """Refuses what is not in `ON_BAD_IMAGE`."""
-    if on_bad_image not in ON_BAD_IMAGE:
-        raise InputError(
-            f"`on_bad_image` must be one of {', '.join(ON_BAD_IMAGE)}. "
-            f"Received: on_bad_image={on_bad_image!r}"
-        )
+    """Refuse what is not in `ON_BAD_IMAGE`."""
+    check_choice("on_bad_image", on_bad_image, ON_BAD_IMAGE)
 
 
 def training_feed(
-    strategy,
-    split,
-    on_bad_image="fail",
-    batches=pipeline.training_batches,
-    **arguments,
+    strategy, split, on_bad_image="fail", *, batches, **arguments
 ):
-    """Makes the `Feed` of training.
+    """Make the `Feed` of training.
 
     Args:
         strategy: `tf.distribute.Strategy`; the default one for one device.
         split: `Split` of training images.
         on_bad_image: `"fail"`, or `"skip"` to take the next image instead of
             one that cannot be read.
-        batches: What makes the dataset of them.
+        batches: What makes the dataset of them: `training_batches` of
+            classification or detection.
         **arguments: Those of `batches`, without `first_step` and `context`.
     """
 
@@ -48,28 +42,24 @@ def training_feed(
         )
 
     def indices(split, step, context):
-        return pipeline.indices_of_step(
+        return sharding.indices_of_step(
             split, arguments["batch_size"], arguments["seed"], step, context
         )
 
     # Refused now, not at the first batch.
-    pipeline.steps_per_epoch(split, arguments["batch_size"])
+    sharding.steps_per_epoch(split, arguments["batch_size"])
     steps = arguments.get("last_step")
     return Feed(strategy, split, on_bad_image, build, indices, steps)
 
 
 def evaluation_feed(
-    strategy,
-    split,
-    on_bad_image="fail",
-    batches=pipeline.evaluation_batches,
-    **arguments,
+    strategy, split, on_bad_image="fail", *, batches, **arguments
 ):
-    """Makes the `Feed` of an evaluation.
+    """Make the `Feed` of an evaluation.
 
     Args:
         strategy, split: As for `training_feed`.
-        on_bad_image: `"fail"`, or `"skip"` for weight 0.
+        on_bad_image: `"fail"`, or `"skip"` to take it for padding.
         batches, **arguments: As for `training_feed`.
     """
     batch_size = arguments["batch_size"]
@@ -80,10 +70,10 @@ def evaluation_feed(
         )
 
     def indices(split, step, context):
-        slots = pipeline.Share.of(batch_size, context).slots(step)
-        return np.unique(pipeline.shown_indices(split, slots)[0])
+        slots = sharding.Shard.of(batch_size, context).slots(step)
+        return np.unique(sharding.shown_indices(split, slots)[0])
 
-    steps = pipeline.evaluation_steps(split, batch_size)
+    steps = sharding.evaluation_steps(split, batch_size)
     return Feed(strategy, split, on_bad_image, build, indices, steps)
 
 
@@ -116,7 +106,7 @@ class Feed:
         self._dataset = functools.lru_cache(1)(self._make_dataset)
 
     def batches(self, first_step=0):
-        """Iterates over the batches of the steps from `first_step` on.
+        """Iterate over the batches of the steps from `first_step` on.
 
         Yields:
             What the dataset has, or, for several replicas, the same as
@@ -151,7 +141,7 @@ class Feed:
         return self._strategy.distribute_datasets_from_function(build)
 
     def _skip(self, step, error):
-        """Finds out which images of a step made it fail.
+        """Find out which images of a step made it fail.
 
         A step without one fails with its own error.
         """
@@ -178,18 +168,18 @@ class Feed:
 
 
 def summary(bad):
-    """Says in a line which images could not be read.
+    """Return a line about which images could not be read.
 
     Args:
         bad: Non-empty list of `(name, reason)`, as `Feed.bad`.
     """
     count = f"{len(bad)} images" if len(bad) > 1 else "1 image"
-    named = some([f"{name} ({reason})" for name, reason in bad])
+    named = listed([f"{name} ({reason})" for name, reason in bad], NAMED)
     return f"{count} could not be read: {named}"
 
 
 def _endless(dataset):
-    """Continues a dataset with zeros for ever.
+    """Continue a dataset with zeros for ever.
 
     Where a dataset may end, the workers ask one another before every batch
     whether it did.

@@ -9,14 +9,15 @@ import tensorflow as tf
 
 from eca_keras.errors import InputError
 from eca_keras.images import decode as images
+from eca_keras.training.data.source import NAMED
 from eca_keras.training.data.source import Source
 from eca_keras.training.data.source import Split
 from eca_keras.training.data.source import hold_out
-from eca_keras.training.data.source import some
+from eca_keras.utils.checks import listed
 
 CHANNELS = 3
 
-PARTS = {
+SPLITS = {
     "train": ("train", "training"),
     "validation": ("val", "validation", "valid"),
     "test": ("test", "testing"),
@@ -41,16 +42,16 @@ def load(path, validation_fraction, check_images=True):
             f"Received: data='folder:{path}'"
         )
     folders = {
-        part: next((root / n for n in names if (root / n).is_dir()), None)
-        for part, names in PARTS.items()
+        split: next((root / n for n in names if (root / n).is_dir()), None)
+        for split, names in SPLITS.items()
     }
     if folders["train"] is None:
         folders = {"train": root, "validation": None, "test": None}
     class_names = _class_names(folders["train"])
     others = []
     files = {
-        part: _files(folder, class_names, others)
-        for part, folder in folders.items()
+        split: _files(folder, class_names, others)
+        for split, folder in folders.items()
         if folder is not None
     }
     if check_images:
@@ -122,7 +123,8 @@ def _note(root, others):
     files = f"{len(names)} files" if len(names) > 1 else "1 file"
     return (
         f"{files} in {root} left out, not being named as images "
-        f"({', '.join(images.SUFFIXES)}): {some([*map(printable, names)])}",
+        f"({', '.join(images.SUFFIXES)}): "
+        f"{listed(map(printable, names), NAMED)}",
     )
 
 

@@ -1,4 +1,4 @@
-"""What every data set looks like to the pipeline."""
+"""What every dataset looks like to the pipeline."""
 
 import dataclasses
 import functools
@@ -157,13 +157,13 @@ class UnreadableImage(InputError):
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A data set.
+    """A dataset.
 
     Attributes:
         train: `Split` to learn from.
         validation: `Split` to choose the best epoch with.
-        test: `Split` for the final figures; `None` where the data has no
-            third part, and the validation split has to serve.
+        test: `Split` for the final metrics; `None` where the data has no
+            third split, and the validation split has to serve.
         class_names: Name of each label.
         channels: 1 for grey images, 3 for colour.
         image_size: Height and width in pixels, if the user does not say.
@@ -199,18 +199,18 @@ def array_split(images, labels):
 
 
 def hold_out(labels, fraction):
-    """Splits indices in two parts with the classes in proportion.
+    """Split indices in two, with the classes in proportion.
 
     The choice depends on the labels alone, never on the seed of a run, so
     that runs can be compared.
 
     Args:
         labels: Array of integers.
-        fraction: Share of every class that goes to the second part.
+        fraction: Fraction of every class that goes to the second split.
 
     Returns:
         Two sorted arrays of indices. Of every class with two or more members
-        each part has at least one.
+        each split has at least one.
     """
     labels = np.asarray(labels)
     order = np.random.default_rng(0).permutation(len(labels))
@@ -229,10 +229,3 @@ def hold_out(labels, fraction):
             f"Received: validation_fraction={fraction}"
         )
     return np.setdiff1d(np.arange(len(labels)), held), held
-
-
-def some(names):
-    """Joins the first names of a list; says how many more there are."""
-    shown = ", ".join(names[:NAMED])
-    more = len(names) - NAMED
-    return f"{shown}, and {more} more" if more > 0 else shown

@@ -175,7 +175,7 @@ def _splits(builder, fraction, channels):
     if "test" in names:
         wanted["test"] = "test"
     splits = {
-        part: _split(builder, spec, channels) for part, spec in wanted.items()
+        split: _split(builder, spec, channels) for split, spec in wanted.items()
     }
     if "test" in splits:
         # The labels of some challenges, as ImageNet, are not public.
@@ -208,11 +208,11 @@ def _split(builder, spec, channels):
 
 
 def open_records(builder, spec):
-    """Returns the `Records` of a part, or what reads as they do.
+    """Returns the `Records` of a split, or what reads as they do.
 
     Args:
         builder: As `open_builder` returns it.
-        spec: Name of the part, or a slice as `"train[:90]"`.
+        spec: Name of the split, or a slice as `"train[:90]"`.
     """
     instructions = builder.info.splits[spec].file_instructions
     file_format = builder.info.file_format.value

@@ -5,31 +5,31 @@ import io
 
 from eca_keras.errors import require
 
-# The figures that pycocotools gives, in its order: average precision at
-# overlaps from 0.50 to 0.95, at 0.50, at 0.75, and of small, medium and large
+# The metrics that pycocotools gives, in its order: average precision at
+# an IoU from 0.50 to 0.95, at 0.50, at 0.75, and of small, medium and large
 # objects; average recall with 1, 10 and 100 detections per image, and of the
 # three sizes.
-FIGURES = (
+METRICS = (
     *("AP", "AP50", "AP75", "APs", "APm", "APl"),
     *("AR1", "AR10", "AR100", "ARs", "ARm", "ARl"),
 )
-# What the figures of masks begin with.
+# What the metrics of masks begin with.
 MASK = "mask_"
 
 # By the kind of evaluation: the key of an entry that is judged.
 _JUDGED = {"bbox": "bbox", "segm": "segmentation"}
 
 
-def figure_names(masks):
-    """Names of all figures of a detector with or without masks."""
-    names = FIGURES
+def metric_names(masks):
+    """Return the names of all metrics of a detector with or without masks."""
+    names = METRICS
     if masks:
-        names += tuple(f"{MASK}{name}" for name in FIGURES)
+        names += tuple(f"{MASK}{name}" for name in METRICS)
     return names
 
 
 def average_precision(truth, results, image_ids, masks=False):
-    """Judges detections.
+    """Evaluate detections.
 
     Args:
         truth: Dictionary as in an annotation file of COCO.
@@ -38,7 +38,7 @@ def average_precision(truth, results, image_ids, masks=False):
         masks: Whether to judge the masks as well as the boxes.
 
     Returns:
-        Dictionary of `figure_names(masks)`, each from 0 to 1, or -1 where
+        Dictionary of `metric_names(masks)`, each from 0 to 1, or -1 where
         there is nothing to find, for example no small object.
 
     Raises:
@@ -48,16 +48,16 @@ def average_precision(truth, results, image_ids, masks=False):
     from pycocotools.coco import COCO
 
     kinds = {"bbox": "", **({"segm": MASK} if masks else {})}
-    figures = {}
+    metrics = {}
     with contextlib.redirect_stdout(io.StringIO()):  # it tells what it does
         coco = COCO()
         coco.dataset = {"info": {}, **truth}
         coco.createIndex()
         for kind, prefix in kinds.items():
             values = _judge(coco, results, image_ids, kind)
-            for name, value in zip(FIGURES, values, strict=True):
-                figures[f"{prefix}{name}"] = float(value)
-    return figures
+            for name, value in zip(METRICS, values, strict=True):
+                metrics[f"{prefix}{name}"] = float(value)
+    return metrics
 
 
 def _judge(coco, results, image_ids, kind):

@@ -7,24 +7,11 @@ from eca_keras.errors import require
 from eca_keras.training.data.feed import check_bad_image
 from eca_keras.training.data.source import hold_out
 from eca_keras.training.detection import shapes
-from eca_keras.training.detection.batches import evaluation_feed
-from eca_keras.training.detection.batches import training_feed
 from eca_keras.training.detection.coco import folder as coco
 from eca_keras.training.detection.coco import tfds as coco_tfds
 from eca_keras.training.detection.coco.rules import check_bad_annotation
 from eca_keras.training.detection.coco.rules import nothing_left
 from eca_keras.training.detection.source import DetectionSource
-from eca_keras.training.detection.source import DetectionSplit
-from eca_keras.training.detection.transforms import resize_to_fit
-
-__all__ = [
-    "DetectionSource",
-    "DetectionSplit",
-    "evaluation_feed",
-    "load_detection_source",
-    "resize_to_fit",
-    "training_feed",
-]
 
 _LOADERS = {
     "shapes": shapes.load,
@@ -42,23 +29,23 @@ def load_detection_source(
     on_bad_annotation="skip",
     on_bad_image="fail",
 ):
-    """Opens a data set with objects.
+    """Open a dataset with objects.
 
     Args:
         data: One of
 
-            - `"shapes"` or `"shapes:N"`: 64 or `N` generated pictures to
-              learn from, 64 for validation;
+            - `"shapes"` or `"shapes:N"`: 64 or `N` generated images to
+              train on, 64 for validation and 64 to test with;
             - `"coco:FOLDER"`: `annotations/instances_train2017.json` and
               `train2017` in this folder and, if they exist, the same for
-              `val2017`;
+              `val2017` and `test2017`;
             - `"coco:IMAGES,ANNOTATIONS.json"`: a folder of images and a file
               in COCO's format;
             - `"tfds:coco/2017"`: that of tensorflow-datasets, prepared, or
               with `?download` after it; it has no masks.
 
-        validation_fraction: Share of the images to keep back for validation,
-            where the data has no such part.
+        validation_fraction: Fraction of the images to keep back for validation,
+            where the data has no such split.
         masks: Whether masks are wanted; needs pycocotools.
         keep_empty: Whether images without objects are for training, too.
             They are for validation in any case.
@@ -94,7 +81,7 @@ def load_detection_source(
         on_bad_image=on_bad_image,
     )
     train, validation = splits["train"], splits.get("validation")
-    whole = None
+    test, whole = splits.get("test"), None
     if validation is None:
         whole = train
         # As of one class: an image may have objects of many.
@@ -104,7 +91,7 @@ def load_detection_source(
     if not keep_empty:
         train, found = _without_empty(train, notes)
         notes += found
-    return DetectionSource(train, validation, notes, whole)
+    return DetectionSource(train, validation, notes, test, whole)
 
 
 def _without_empty(split, notes):

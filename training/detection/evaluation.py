@@ -1,4 +1,4 @@
-"""How good a detector is, measured on all replicas of a strategy."""
+"""Evaluation of detectors on all replicas of a strategy."""
 
 import tensorflow as tf
 
@@ -9,34 +9,34 @@ from eca_keras.training.run.evaluation import report
 
 
 class DetectionEvaluator:
-    """Finds the objects in all images of a feed and judges them.
+    """Finds the objects in all images of a feed and evaluates them.
 
     Args:
         cluster: `Cluster`, entered.
-        task: `Detection`.
+        objective: `Detection`.
     """
 
-    def __init__(self, cluster, task):
+    def __init__(self, cluster, objective):
         self.cluster = cluster
         self.strategy = cluster.strategy
-        self.task = task
+        self.objective = objective
         self._find = tf.function(self._find_on_replicas, autograph=False)
 
     def find(self, split, batches, interrupted=lambda: False):
-        """Finds the objects.
+        """Find the objects.
 
         Args:
             split: `DetectionSplit`.
             batches: Those of its `evaluation_feed`.
-            interrupted: Tells whether this host was asked to stop.
+            interrupted: Tells whether this worker was asked to stop.
 
         Returns:
             The entries of a COCO results file, and the ids of the images that
             were looked at, the same whatever the number of replicas: on the
-            first host; empty lists on the others. `None` if any host was
+            first worker; empty lists on the others. `None` if any worker was
             asked to stop.
         """
-        self.cluster.unify(self.task.model.non_trainable_variables)
+        self.cluster.unify(self.objective.model.non_trainable_variables)
         entries, image_ids = [], []
         for batch in batches:
             self.cluster.allow("evaluation did not go on")
@@ -48,7 +48,7 @@ class DetectionEvaluator:
                 continue
             found = {name: value.numpy() for name, value in found.items()}
             for row, index in enumerate(found["index"].tolist()):
-                if index < 0:  # filling, or unreadable
+                if index < 0:  # padding, or unreadable
                     continue
                 image_ids.append(int(split.image_ids[index]))
                 entries += [
@@ -60,7 +60,7 @@ class DetectionEvaluator:
         return entries, image_ids
 
     def evaluate(self, split, batches, interrupted=lambda: False):
-        """Returns the figures of `average_precision`, on all hosts.
+        """Return the metrics of `average_precision`, on all workers.
 
         Args: as for `find`. It returns `None` in the same case.
         """
@@ -68,18 +68,18 @@ class DetectionEvaluator:
         return None if found is None else self.judge(split, *found)
 
     def judge(self, split, entries, image_ids):
-        """Returns the figures of what `find` gave, on all hosts."""
-        figures = None
+        """Return the metrics of what `find` gave, on all workers."""
+        metrics = None
         if self.cluster.chief:
-            masks = "mask_loss" in self.task.names
-            figures = average_precision(
+            masks = "mask_loss" in self.objective.names
+            metrics = average_precision(
                 split.truth(), entries, image_ids, masks
             )
-        return self.cluster.share(figures)
+        return self.cluster.share(metrics)
 
     def _find_on_replicas(self, batch, stop):
         def on_replica(images, details):
-            found = self.task.find(images, details["sizes"])
+            found = self.objective.find(images, details["sizes"])
             return {**found, **details}, report(stop)
 
         found, stop = self.strategy.run(on_replica, args=batch)

@@ -1,23 +1,64 @@
-"""The network that a detector stands on, and what it starts from."""
+"""The detector that is trained, and what its backbone starts from."""
 
 import pathlib
 
 import keras
 import numpy as np
 
+from eca_keras.applications.building import build_network
 from eca_keras.applications.detection import published
+from eca_keras.applications.detection.heads import KERNEL_INITIALIZER
 from eca_keras.applications.features import stage_outputs
 from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.applications.preprocessing import IMAGENET_MEAN
 from eca_keras.applications.preprocessing import IMAGENET_STD
+from eca_keras.applications.registry import DETECTORS
+from eca_keras.applications.registry import find_detector
 from eca_keras.errors import InputError
-from eca_keras.training.classification.model import build_network
-from eca_keras.training.classification.model import parse_kernel_size
+from eca_keras.training.classification.model import precision_policy
 from eca_keras.training.trained import read_network
+from eca_keras.utils.keras_graph import leaves
+
+LEVELS = 5  # of the pyramid, each with anchors twice as large
+
+# What settings call some arguments of a detector, by their values.
+_WORDS = {"head_initializer": {"normal": KERNEL_INITIALIZER}}
+
+
+def build_detector(config, backbone, num_classes):
+    """Build the detector of a `DetectConfig`.
+
+    Args:
+        config: `DetectConfig`.
+        backbone: What `make_backbone` returns.
+        num_classes: Number of classes.
+
+    Raises:
+        InputError: with the builder's own sentence if an argument is bad.
+    """
+    names = DETECTORS[config.detector].options
+    options = {name: getattr(config, name) for name in names}
+    for name, values in _WORDS.items():
+        if name in options:
+            options[name] = values.get(options[name], options[name])
+    try:
+        with precision_policy(config.precision):
+            return find_detector(config.detector)(
+                backbone,
+                num_classes=num_classes,
+                frozen_stages=config.frozen_stages,
+                input_shape=config.input_shape,
+                frozen_batchnorm=config.frozen_batchnorm,
+                filters=config.filters,
+                anchor_sizes=[config.anchor_size * 2**i for i in range(LEVELS)],
+                **options,
+            )
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def make_backbone(config):
-    """Builds the network, with the weights that it starts from.
+    """Build the backbone, with the weights that it starts from.
 
     Args:
         config: `DetectConfig`.
@@ -29,7 +70,7 @@ def make_backbone(config):
         InputError, OSError, ImportError: if it cannot be built, or there are
             no such weights for it.
     """
-    kernel_size = parse_kernel_size(config.kernel_size)
+    kernel_size = config.kernel_size
     if isinstance(kernel_size, str) and kernel_size == "paper":
         kernel_size = _published(config)
     alpha = config.backbone_alpha
@@ -72,10 +113,10 @@ def _is_model(path):
 
 
 def copy_weights(path, network):
-    """Gives the stages of a network the weights of a saved model.
+    """Give the stages of a network the weights of a saved model.
 
     Layers are found by their names, so that it does not matter what comes
-    after the stages (a classifier, a detector), and the normalisation that
+    after the stages (a classifier, a detector), and the normalization that
     may come before them is left out.
 
     Args:
@@ -85,7 +126,7 @@ def copy_weights(path, network):
 
     Raises:
         InputError: if the saved model is another network, or has images that
-            are normalised in another way.
+            are normalized in another way.
     """
     if path.is_dir():
         path = path / "model.keras"
@@ -94,8 +135,8 @@ def copy_weights(path, network):
             "`backbone_weights` must be the folder of a run with a "
             f"model.keras, or an existing file. Received: {path}"
         )
-    layers = {layer.name: layer for layer in _leaves(read_network(path))}
-    _check_moments(path, layers.values())
+    layers = {layer.name: layer for layer in leaves(read_network(path))}
+    _check_normalization(path, layers.values())
     wanted = keras.Model(network.input, stage_outputs(network))
     wanted = {layer.name: layer for layer in wanted.layers if layer.weights}
     differing = [
@@ -114,22 +155,13 @@ def copy_weights(path, network):
         layer.set_weights(layers[name].get_weights())
 
 
-def _leaves(model):
-    """The layers of a model and of the models in it."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _leaves(layer)
-        else:
-            yield layer
-
-
 def _shapes(layer):
     return [tuple(weight.shape) for weight in layer.weights]
 
 
-def _check_moments(path, layers):
-    """Refuses weights for images that are not as `preprocess_input`'s."""
-    moments = [
+def _check_normalization(path, layers):
+    """Refuse weights for images that are not as `preprocess_input`'s."""
+    normalizations = [
         (np.ravel(layer.mean) / 255, np.ravel(layer.variance) ** 0.5 / 255)
         for layer in layers
         if isinstance(layer, keras.layers.Normalization)
@@ -140,14 +172,14 @@ def _check_moments(path, layers):
     if settings.is_file():
         settings = Preprocessing.load(path)
         if settings.mean is not None:
-            moments.append((settings.mean, settings.std))
-    for mean, std in moments:
+            normalizations.append((settings.mean, settings.std))
+    for mean, std in normalizations:
         if not _near(mean, IMAGENET_MEAN) or not _near(std, IMAGENET_STD):
             raise InputError(
                 "`backbone_weights` must be of a network for colour images "
-                "that are normalised with ImageNet's mean and deviation, as "
-                f"a detector's are. {path} has the mean {_shown(mean)} and "
-                f"the deviation {_shown(std)}"
+                "that are normalized with ImageNet's mean and std, as a "
+                f"detector's are. {path} has the mean {_shown(mean)} and the "
+                f"std {_shown(std)}"
             )
 
 

@@ -47,52 +47,52 @@ class Objects:
         return np.arange(*self.spans[image])
 
     def counts(self):
-        """How many objects each image has to learn from, `(images,)`."""
+        """How many objects each image is trained on, `(images,)`."""
         before = np.concatenate([[0], np.cumsum(~self.crowd)])
         return before[self.spans[:, 1]] - before[self.spans[:, 0]]
 
-    def learned(self, image, places):
-        """Rows of the objects of an image to learn from.
+    def targets(self, image, max_objects):
+        """Rows of the objects of an image to train on.
 
-        Crowds are left out. Where there are more objects than `places`, those
-        with the largest boxes are taken, in the order of the annotations.
+        Crowds are left out. Where there are more objects than `max_objects`,
+        those with the largest boxes are taken, in the order of the annotations.
         """
         rows = self.rows(image)
         rows = rows[~self.crowd[rows]]
-        if len(rows) <= places:
+        if len(rows) <= max_objects:
             return rows
         sides = self.corners[rows, 2:] - self.corners[rows, :2]
-        largest = np.argsort(-sides.prod(axis=1), kind="stable")[:places]
+        largest = np.argsort(-sides.prod(axis=1), kind="stable")[:max_objects]
         return rows[np.sort(largest)]
 
-    def padded(self, image, places):
-        """Corners and labels of the objects of an image to learn from.
+    def padded(self, image, max_objects):
+        """Corners and labels of the objects of an image to train on.
 
         Returns:
-            float32 `(places, 4)` in pixels of the file, and int32
-            `(places,)`, -1 where there is no object.
+            float32 `(max_objects, 4)` in pixels of the file, and int32
+            `(max_objects,)`, -1 where there is no object.
         """
-        rows = self.learned(image, places)
-        boxes = np.zeros((places, 4), "float32")
-        labels = np.full(places, -1, "int32")
+        rows = self.targets(image, max_objects)
+        boxes = np.zeros((max_objects, 4), "float32")
+        labels = np.full(max_objects, -1, "int32")
         boxes[: len(rows)] = self.corners[rows]
         labels[: len(rows)] = self.labels[rows]
         return boxes, labels
 
-    def pictures(self, image, places, size):
-        """What of their boxes the objects to learn from cover.
+    def mask_images(self, image, max_objects, size):
+        """What of their boxes the objects to train on cover.
 
         Args:
             image: Number of the image.
-            places: As in `padded`.
+            max_objects: As in `padded`.
             size: Height and width of the image in the file.
 
         Returns:
-            uint8 array `(places, MASK_SIDE, MASK_SIDE)`, 0 or 1.
+            uint8 array `(max_objects, MASK_SIDE, MASK_SIDE)`, 0 or 1.
         """
-        masks = np.zeros((places, MASK_SIDE, MASK_SIDE), "uint8")
-        for place, row in enumerate(self.learned(image, places)):
-            masks[place] = self.segmentations.picture(
+        masks = np.zeros((max_objects, MASK_SIDE, MASK_SIDE), "uint8")
+        for place, row in enumerate(self.targets(image, max_objects)):
+            masks[place] = self.segmentations.mask_image(
                 row, self.corners[row], size
             )
         return masks

@@ -2,14 +2,14 @@
 
 import dataclasses
 
-from eca_keras.training.classification.recipes import find_recipe
+from eca_keras.training.config import find_recipe
 from eca_keras.training.detection.config import RATED_BATCH
 from eca_keras.training.detection.config import DetectConfig
 
 # Rates are per step, epochs are passes over the data; see `DetectConfig` for
 # each of them.
 DETECT_RECIPES = {
-    # Generated pictures from scratch: some minutes of two CPU cores. The
+    # Generated images from scratch: some minutes of two CPU cores. The
     # backbone is the smallest of the builders that has the stages.
     "shapes": DetectConfig(),
     # The schedule that the paper's detectors were trained with (mmdet 1's
@@ -34,7 +34,7 @@ DETECT_RECIPES = {
         weight_decay=1e-4,
         clip_norm=35.0,
         frozen_stages=1,
-        fixed_statistics=True,
+        frozen_batchnorm=True,
         filters=256,
         units=1024,
         head_initializer="normal",
@@ -43,8 +43,8 @@ DETECT_RECIPES = {
         proposal_samples=512,
         train_proposals=2000,
         proposals=1000,
-        flip=True,
-        places=100,
+        augmentation="flip",
+        max_objects=100,
         validation_every=1,
         output="runs/1x",
     ),
@@ -55,8 +55,8 @@ DETECT_RECIPES = {
 }
 
 
-def detect_recipe(name, **changes):
-    """Returns the `DetectConfig` of a recipe, with some settings changed.
+def detect_recipe(name: str, **changes) -> DetectConfig:
+    """Return the `DetectConfig` of a recipe, with some settings changed.
 
     Args:
         name: A key of `DETECT_RECIPES`.

@@ -45,19 +45,19 @@ def in_file(found, row, resized, size):
     """
     scale = np.asarray(size, "float64") / np.asarray(resized, "float64")
     scale = np.array([*scale[::-1], *scale[::-1]])
-    for place in range(int(found["count"][row])):
-        box = found["boxes"][row, place]
+    for rank in range(int(found["count"][row])):
+        box = found["boxes"][row, rank]
         if (box[2:] - box[:2]).min() < SHORTEST_SIDE:
             continue
         box = box * scale
         mask = None
         if "masks" in found:
             # One by one: a hundred masks of a photo take 100 MB as floats.
-            pasted = paste_masks(found["masks"][row, place][None], [box], size)
+            pasted = paste_masks(found["masks"][row, rank][None], [box], size)
             mask = pasted[0] >= INSIDE
         yield Found(
-            int(found["labels"][row, place]),
-            float(found["scores"][row, place]),
+            int(found["labels"][row, rank]),
+            float(found["scores"][row, rank]),
             tuple(box.tolist()),
             mask,
         )

@@ -13,7 +13,7 @@ from eca_keras.utils.files import write_text
 
 @dataclasses.dataclass(frozen=True)
 class DetectionSettings:
-    """How images are made for a detector, and what its answers mean.
+    """How images are made for a detector, and what its outputs mean.
 
     Images keep their ratio, fit into the input and are padded with
     `mean_pixel` at the right and at the bottom; then all pixels are

@@ -1,4 +1,4 @@
-"""Pictures of discs, squares and triangles, made by rule: no files needed."""
+"""Images of discs, squares and triangles, made by rule: no files needed."""
 
 import numpy as np
 import tensorflow as tf
@@ -13,45 +13,46 @@ from eca_keras.training.detection.source import image_split
 
 CLASSES = ("disc", "square", "triangle")
 SIDE = 128  # pixels
-PICTURES = 64  # in each part, if the user does not say
+IMAGES = 64  # in each split, if the user does not say
 
-TRAIN_SEED, VALIDATION_SEED = 0, 1
+TRAIN_SEED, VALIDATION_SEED, TEST_SEED = 0, 1, 2
 
 
 def load(argument, masks, **policies):
-    """Draws the data set.
+    """Draw the dataset.
 
     Args:
-        argument: Number of training pictures, as a string; empty for
-            `PICTURES`. For validation there are always so many.
+        argument: Number of training images, as a string; empty for `IMAGES`.
+            For validation and for the test there are always so many.
         masks: Whether objects have masks.
         **policies: For what is not to be met here.
 
     Returns:
         `(splits, notes)`, as of `coco.load`.
     """
-    count = argument or str(PICTURES)
+    count = argument or str(IMAGES)
     if not (count.isascii() and count.isdigit() and int(count)):
         raise InputError(
-            "`data` must have a positive number of pictures after 'shapes:'. "
+            "`data` must have a positive number of images after 'shapes:'. "
             f"Received: data='shapes:{argument}'"
         )
     splits = {
         "train": _split("training", int(count), TRAIN_SEED, masks),
-        "validation": _split("validation", PICTURES, VALIDATION_SEED, masks),
+        "validation": _split("validation", IMAGES, VALIDATION_SEED, masks),
+        "test": _split("test", IMAGES, TEST_SEED, masks),
     }
     return splits, ()
 
 
-def _split(part, count, seed, masks):
+def _split(split, count, seed, masks):
     pixels = np.empty((count, SIDE, SIDE, 3), "uint8")
     objects = ObjectList(masks)
     rng = np.random.default_rng(seed)
     for i in range(count):
-        picture, boxes, kinds, areas = draw(rng)
-        # `preprocess_input` gives the picture back, but for the darkest blue,
+        image, boxes, kinds, areas = draw(rng)
+        # `preprocess_input` gives the image back, but for the darkest blue,
         # from -1.8 down to -2.
-        values = 255 * (picture * IMAGENET_STD + IMAGENET_MEAN)
+        values = 255 * (image * IMAGENET_STD + IMAGENET_MEAN)
         pixels[i] = np.clip(np.round(values), 0, 255)
         for box, kind, area in zip(boxes, kinds, areas, strict=True):
             sides = box[2] - box[0], box[3] - box[1]
@@ -70,7 +71,7 @@ def _split(part, count, seed, masks):
         images=image_split(
             count,
             lambda index: tf.gather(pixels, index),
-            f"{part} picture {{}} of the shapes".format,
+            f"{split} image {{}} of the shapes".format,
         ),
         objects=objects.arrays(count),
         image_ids=np.arange(1, count + 1),
@@ -81,17 +82,17 @@ def _split(part, count, seed, masks):
 
 
 def draw(rng):
-    """Draws a picture with one to three shapes that do not overlap.
+    """Draws a image with one to three shapes that do not overlap.
 
     Args:
         rng: `np.random.Generator`.
 
     Returns:
-        `(picture, boxes, kinds, areas)`: float64 `(SIDE, SIDE, 3)` of about
+        `(image, boxes, kinds, areas)`: float64 `(SIDE, SIDE, 3)` of about
         unit variance, and lists of corners, of numbers of `CLASSES`, and of
-        masks of the size of the picture.
+        masks of the size of the image.
     """
-    picture = rng.normal(0, 0.2, (SIDE, SIDE, 3)) + rng.uniform(-0.5, 0.5, 3)
+    image = rng.normal(0, 0.2, (SIDE, SIDE, 3)) + rng.uniform(-0.5, 0.5, 3)
     boxes, kinds, areas = [], [], []
     for _ in range(rng.integers(1, 4)):
         box = _free_box(rng, boxes)
@@ -100,11 +101,11 @@ def draw(rng):
         kind = int(rng.integers(len(CLASSES)))
         color = rng.uniform(1, 2, 3) * rng.choice([-1, 1], 3)
         inside = _inside(kind, box)
-        picture[inside] = color
+        image[inside] = color
         boxes.append(box)
         kinds.append(kind)
         areas.append(inside)
-    return picture, boxes, kinds, areas
+    return image, boxes, kinds, areas
 
 
 def _free_box(rng, others):

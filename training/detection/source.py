@@ -1,11 +1,10 @@
-"""What every data set with objects looks like to the pipeline."""
+"""What every dataset with objects looks like to the pipeline."""
 
 import dataclasses
 
 import numpy as np
 import tensorflow as tf
 
-from eca_keras.errors import InputError
 from eca_keras.training.data.source import Split
 from eca_keras.training.detection.objects import Objects
 
@@ -14,7 +13,7 @@ from eca_keras.training.detection.objects import Objects
 class DetectionSplit:
     """Images with objects, with random access.
 
-    `Feed` and the functions of `training.data.pipeline` take it for a
+    `Feed` and the functions of `training.data.sharding` take it for a
     `Split`.
 
     Attributes:
@@ -76,20 +75,20 @@ class DetectionSplit:
         """Whether the outlines of the objects are known."""
         return self.objects.segmentations is not None
 
-    def notes_on_places(self, places):
-        """Sentences about the objects that are too many to learn.
+    def notes_on_crowded_images(self, max_objects):
+        """Sentences about the objects that are too many to train on.
 
         Args:
-            places: Objects per image, see `training_batches`.
+            max_objects: Objects per image, see `training_batches`.
         """
-        more = np.maximum(self.objects.counts() - places, 0)
+        more = np.maximum(self.objects.counts() - max_objects, 0)
         images, lost = int(np.count_nonzero(more)), int(more.sum())
         if not images:
             return ()
         return (
             f"{images:,} training image{'s' * (images > 1)} with more than "
-            f"{places} objects: the largest are learned, {lost:,} in all are "
-            "not",
+            f"{max_objects} objects: the largest are learned, {lost:,} in all "
+            "are not",
         )
 
     def truth(self):
@@ -149,40 +148,24 @@ class DetectionSplit:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DetectionSource:
-    """A data set with objects.
+    """A dataset with objects.
 
     Attributes:
-        train: `DetectionSplit` to learn from.
-        validation: `DetectionSplit` to measure with.
+        train: `DetectionSplit` to train on.
+        validation: `DetectionSplit` to validate with.
         class_names: Name of each label.
         category_ids: What the annotations call each label.
         notes: Sentences about the data that the user should see.
-        whole: Both together, None if the data set itself has the two parts.
+        test: `DetectionSplit` for the final metrics, None if there is none.
+        whole: Training and validation images together, None if the dataset
+            itself has the two splits.
     """
 
     train: DetectionSplit
     validation: DetectionSplit
     notes: tuple = ()
+    test: DetectionSplit | None = None
     whole: DetectionSplit | None = None
-
-    def part(self, name):
-        """Returns the `DetectionSplit` of this name.
-
-        Args:
-            name: `"train"`, `"validation"`, or `"all"` for both together,
-                such as a file of images to test with.
-
-        Raises:
-            InputError: for `"all"`, if the data set itself has two parts.
-        """
-        if name != "all":
-            return {"train": self.train, "validation": self.validation}[name]
-        if self.whole is None:
-            raise InputError(
-                "`part` must be 'train' or 'validation' for data with these "
-                "two parts. Received: part='all'"
-            )
-        return self.whole
 
     @property
     def class_names(self):

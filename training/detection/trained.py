@@ -1,26 +1,29 @@
 """A trained detector with what belongs to it."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
-import pathlib
 
-import keras
 import numpy as np
 
 from eca_keras.applications.detection.detector import Detector
+from eca_keras.applications.registry import DETECTORS
+from eca_keras.applications.registry import find_detector
 from eca_keras.errors import InputError
 from eca_keras.images.decode import read_for_user
-from eca_keras.training.detection.data import evaluation_feed
+from eca_keras.training.detection.batches import evaluation_feed
 from eca_keras.training.detection.data import load_detection_source
-from eca_keras.training.detection.data import resize_to_fit
 from eca_keras.training.detection.evaluation import DetectionEvaluator
+from eca_keras.training.detection.objective import Detection
+from eca_keras.training.detection.results import Found
 from eca_keras.training.detection.results import in_file
 from eca_keras.training.detection.settings import DetectionSettings
-from eca_keras.training.detection.task import Detection
-from eca_keras.training.run.cluster import Cluster
-from eca_keras.training.run.cluster import check_batch_size
-from eca_keras.training.trained import few
+from eca_keras.training.detection.transforms import resize_to_fit
+from eca_keras.training.trained import Trained
+from eca_keras.training.trained import evenly
 from eca_keras.training.trained import read_network
+from eca_keras.utils.files import write_text
 
 # Images to compare an exported file with the Keras model on.
 SAMPLES = 8
@@ -30,96 +33,56 @@ _DATA = ("data", "validation_fraction", "on_bad_image", "on_bad_annotation")
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainedDetector:
+class TrainedDetector(Trained):
     """A detector that `train` wrote.
 
-    Attributes:
-        path: The `.keras` file.
-        model: The detector, not compiled, for images as `preprocess_input`
-            makes them.
-        settings: `DetectionSettings`.
+    The model takes images as `preprocess_input` makes them. `settings` is its
+    `DetectionSettings`.
     """
 
-    path: pathlib.Path
-    model: keras.Model
-    settings: DetectionSettings
+    kind = "detector"
+    batch_size = 8
+    export_options = ("pixels", "sizes")
 
     @classmethod
-    def load(cls, path):
-        """Loads a detector.
+    def _load_settings(cls, path):
+        return DetectionSettings.load(path)
 
-        Args:
-            path: Folder of a run (its `model.keras` is meant), or a
-                `.keras` file in it.
-
-        Raises:
-            InputError: if something is missing or damaged.
-        """
-        path = pathlib.Path(path)
-        if path.is_dir():
-            path = path / "model.keras"
-        if not path.is_file():
+    @classmethod
+    def _load_model(cls, path, settings):
+        for name in DETECTORS:
+            find_detector(name)  # Keras finds a class once it is imported
+        model = read_network(path)
+        if not isinstance(model, Detector):
             raise InputError(
-                f"There is no trained detector {path}: run `eca-keras detect "
-                "train` first, or name the folder of a run"
+                f"{path.with_name(settings.FILE)} must be beside a detector. "
+                f"{path} is none"
             )
-        settings = DetectionSettings.load(path)
-        return cls(path, _read_detector(path, settings), settings)
+        shape = tuple(model.inputs[0].shape[1:])
+        if (shape, model.num_classes) != (
+            settings.input_shape,
+            len(settings.class_names),
+        ):
+            raise InputError(
+                f"{path.with_name(settings.FILE)} is not the one of {path}, "
+                f"which has {model.num_classes} classes and images of shape "
+                f"{shape}"
+            )
+        return model
 
     @property
-    def masks(self):
-        """Whether it finds masks."""
+    def class_names(self) -> tuple[str, ...]:
+        return self.settings.class_names
+
+    @property
+    def masks(self) -> bool:
+        """Whether it predicts masks."""
         return "mask_loss" in self.model.LOSSES
 
-    def evaluate(
-        self, data=None, part="validation", batch_size=8, strategy="auto"
-    ):
-        """Measures the detector by COCO's rules.
-
-        Args:
-            data: As in `DetectConfig`; by default that of the run.
-            part: `"validation"`, `"train"`, or `"all"` images of a file in
-                COCO's format.
-            batch_size: Images per step.
-            strategy: As in `DetectConfig`.
-
-        Returns:
-            Dictionary with what was evaluated and COCO's figures, and the
-            detections, a list as in a results file of COCO.
-
-        Raises:
-            InputError: if there are no such data, or they have other classes
-                than the detector.
-        """
-        source, options = self.source(data)
-        split = source.part(part)
-        with Cluster(strategy, alone=True) as cluster:
-            check_batch_size(batch_size, cluster.strategy)
-            with cluster.strategy.scope():
-                # Variables belong to the strategy in whose scope they are
-                # made.
-                model = _read_detector(self.path, self.settings)
-            feed = evaluation_feed(
-                cluster.strategy,
-                split,
-                on_bad_image=options["on_bad_image"],
-                batch_size=batch_size,
-                input_shape=self.settings.input_shape,
-            )
-            task = Detection(model, self.settings)
-            evaluator = DetectionEvaluator(cluster, task)
-            found, image_ids = evaluator.find(split, feed.batches())
-            figures = evaluator.judge(split, found, image_ids)
-        return {
-            "model": str(self.path),
-            "data": options["data"],
-            "evaluated_on": part,
-            "images": len(image_ids),
-            **figures,
-        }, found
-
-    def predict(self, path, threshold=0.5):
-        """Finds the objects in an image file of any size.
+    def predict(
+        self, path, threshold: float = 0.5
+    ) -> tuple[np.ndarray, list[Found]]:
+        """Detect the objects in an image file of any size.
 
         Args:
             path: The file.
@@ -133,6 +96,18 @@ class TrainedDetector:
             InputError: if it is not a readable image.
         """
         image = read_for_user(path, self.settings.channels)
+        return image.numpy(), self.detect(image, threshold)
+
+    def detect(self, image, threshold: float = 0.5) -> list[Found]:
+        """Detect the objects in an image.
+
+        Args:
+            image: uint8 tensor `(height, width, 3)`.
+            threshold: Detections have a higher score.
+
+        Returns:
+            List of `Found`, the best first.
+        """
         padded, resized = resize_to_fit(image, self.settings.input_shape)
         task = Detection(self.model, self.settings)
         images = np.asarray(task.normalized(padded))[None]
@@ -140,104 +115,73 @@ class TrainedDetector:
         found = self.model.predict(
             {"images": images, "sizes": sizes}, verbose=0
         )
-        image = image.numpy()
-        size = image.shape[:2]
         better = int((found["scores"][0] > threshold).sum())
         found["count"] = np.minimum(found["count"], better)
-        return image, list(in_file(found, 0, sizes[0], size))
+        return list(in_file(found, 0, sizes[0], image.shape[:2]))
 
-    def samples(self, count=SAMPLES, normalized=True, data=None):
-        """Returns up to `count` images of the data, as the model takes them.
-
-        They are taken at equal distances from the validation images.
+    def samples(self, count=SAMPLES, split=None, data=None, normalized=True):
+        """Return up to `count` images of the data, as the model takes them.
 
         Args:
-            count: How many.
-            normalized: Whether as `preprocess_input` makes them, or pixels.
+            count: How many, taken at equal distances.
+            split: See `Trained.split`.
             data: As in `DetectConfig`; by default that of the run.
+            normalized: Whether as `preprocess_input` makes them, or pixels.
 
         Returns:
             `(images, sizes)`: a float32 array
             `(count, height, width, 3)`, uint8 for pixels, and int32
             `(count, 2)`, heights and widths inside the padding.
         """
-        split = self.source(data)[0].validation
-        count = min(count, split.size)
+        images, _ = self.split(self.source(data)[0], split)
         shape = self.settings.input_shape
-        shown, sizes = zip(
-            *(
-                resize_to_fit(split.read(i * split.size // count), shape)
-                for i in range(count)
-            ),
-            strict=True,
-        )
-        images = np.stack(shown)
+        pairs = [
+            resize_to_fit(images.read(index), shape)
+            for index in evenly(images.size, count)
+        ]
+        shown, sizes = (np.stack(each) for each in zip(*pairs, strict=True))
         if normalized:
             task = Detection(self.model, self.settings)
-            images = np.asarray(task.normalized(images), "float32")
-        return images, np.stack(sizes)
+            shown = np.asarray(task.normalized(shown), "float32")
+        return shown, sizes
 
-    def source(self, data=None):
-        """Opens the data and checks that the model can be asked about it.
-
-        Args:
-            data: As in `DetectConfig`; by default that of the run.
-
-        Returns:
-            The `DetectionSource`, and the options that it was opened with.
-
-        Raises:
-            InputError: if there are no such data, or they have other classes
-                than the detector.
-        """
-        options = self._options()
-        if data is not None:
-            options["data"] = data
-        if "data" not in options:
-            raise InputError(
-                f"{self._config} does not say what data the run had: name "
-                "them by `data`"
-            )
-        # What is found where there is nothing is wrong in any part.
-        policy = {"on_bad_image": "fail", **options, "keep_empty": True}
-        source = load_detection_source(**policy, masks=self.masks)
-        if source.class_names != self.settings.class_names:
-            raise InputError(
-                f"data={policy['data']!r} has other classes than the model. "
-                f"Model: {few(self.settings.class_names)}. Data: "
-                f"{few(source.class_names)}"
-            )
-        return source, policy
-
-    @property
-    def _config(self):
-        return self.path.with_name("config.json")
-
-    def _options(self):
-        """What `config.json` says about the data, nothing without one."""
-        try:
-            config = json.loads(self._config.read_text("utf-8"))
-            return {name: config[name] for name in _DATA if name in config}
-        except FileNotFoundError:
-            return {}
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{self._config} is damaged: {error}") from None
-
-
-def _read_detector(path, settings):
-    model = read_network(path)
-    if not isinstance(model, Detector):
-        raise InputError(
-            f"{path} is not a detector: `eca-keras evaluate` and the like "
-            "are for it"
+    def _open(self, config):
+        # Objects that are found where there are none count in any split.
+        options = {name: config[name] for name in _DATA if name in config}
+        return load_detection_source(
+            **options, keep_empty=True, masks=self.masks
         )
-    shape = tuple(model.inputs[0].shape[1:])
-    if (shape, model.num_classes) != (
-        settings.input_shape,
-        len(settings.class_names),
-    ):
-        raise InputError(
-            f"{path.with_name(settings.FILE)} is not the one of {path}, which "
-            f"has {model.num_classes} classes and images of shape {shape}"
+
+    def _measure(self, cluster, model, split, batch_size, results=None):
+        feed = evaluation_feed(
+            cluster.strategy,
+            split,
+            on_bad_image=self.config.get("on_bad_image", "fail"),
+            batch_size=batch_size,
+            input_shape=self.settings.input_shape,
         )
-    return model
+        objective = Detection(model, self.settings)
+        evaluator = DetectionEvaluator(cluster, objective)
+        found, image_ids = evaluator.find(split, feed.batches())
+        if results is not None:
+            write_text(results, json.dumps(found) + "\n")
+        return len(image_ids), evaluator.judge(split, found, image_ids)
+
+    def _for_export(self, row, data, options):
+        from eca_keras.export import DetectionEndpoint
+
+        interface = {
+            name: options.pop(name)
+            for name in self.export_options
+            if name in options
+        }
+        endpoint = DetectionEndpoint(
+            self.model, preprocessing=self.settings, **interface
+        )
+        images, sizes = self.samples(
+            data=data, normalized=endpoint.pixels is None
+        )
+        samples = {"images": images}
+        if endpoint.sizes:
+            samples["sizes"] = sizes
+        return endpoint, {"samples": samples}

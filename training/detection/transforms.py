@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from eca_keras.applications.preprocessing import mean_pixel
-from eca_keras.images.decode import resize_quickly
+from eca_keras.images.resize import resize_quickly
 
 
 def fitted_sizes(sizes, input_shape):
@@ -64,14 +64,14 @@ def place_boxes(boxes, labels, old, new, flip):
     """Moves boxes with their image.
 
     Args:
-        boxes: float32 `(places, 4)`, corners in pixels of the file.
-        labels: int32 `(places,)`, -1 for padding, which stays zero.
+        boxes: float32 `(max_objects, 4)`, corners in pixels of the file.
+        labels: int32 `(max_objects,)`, -1 for padding, which stays zero.
         old: Height and width of the image in the file.
         new: Height and width of the resized image.
         flip: Whether it is mirrored.
 
     Returns:
-        float32 `(places, 4)`, corners in pixels of the resized image.
+        float32 `(max_objects, 4)`, corners in pixels of the resized image.
     """
     new = tf.cast(new, tf.float32)
     scale = (new / tf.cast(old, tf.float32))[::-1]

@@ -1,4 +1,4 @@
-"""What a run needs to go on where it stopped, safe on disk."""
+"""What a run needs to be resumed, safe on disk."""
 
 import json
 import pathlib
@@ -21,8 +21,8 @@ _DAMAGE = (
     zipfile.BadZipFile,
 )
 
-# Name of the array that holds the facts, as JSON.
-FACTS = "facts.json"
+# Name of the array that holds the state, as JSON.
+STATE = "facts.json"
 
 
 class Checkpoints:
@@ -42,21 +42,21 @@ class Checkpoints:
         self.keep = keep
 
     def paths(self):
-        """Returns the checkpoints that exist, the newest first."""
+        """Return the checkpoints that exist, the newest first."""
         named = re.compile(r"step-\d{9}\.npz")
         found = [p for p in self.folder.glob("*.npz") if named.match(p.name)]
         return sorted(found, reverse=True)
 
-    def save(self, step, arrays, facts):
-        """Writes a checkpoint and returns its path.
+    def save(self, step, arrays, state):
+        """Write a checkpoint and return its path.
 
         Args:
             step: Number of steps that were trained.
             arrays: List of NumPy arrays.
-            facts: Dictionary that JSON can hold.
+            state: Dictionary that JSON can hold.
         """
         named = {f"array-{i:05}": array for i, array in enumerate(arrays)}
-        named[FACTS] = np.frombuffer(json.dumps(facts).encode(), "uint8")
+        named[STATE] = np.frombuffer(json.dumps(state).encode(), "uint8")
         path = self.folder / f"step-{step:09}.npz"
         with (
             staged_files(path, durable=True) as [partial],
@@ -68,10 +68,10 @@ class Checkpoints:
         return path
 
     def load(self):
-        """Reads the newest checkpoint that is whole.
+        """Read the newest checkpoint that is whole.
 
         Returns:
-            The arrays and facts, and a list of sentences about damaged
+            The arrays and the state, and a list of sentences about damaged
             checkpoints; `None, None` where no checkpoint is whole.
         """
         remove_leftovers(self.folder)
@@ -87,6 +87,6 @@ class Checkpoints:
 def _read(path):
     # NumPy leaves a file open that it opened and cannot read.
     with open(path, "rb") as file, np.load(file) as archive:
-        facts = json.loads(archive[FACTS].tobytes())
-        names = sorted(set(archive.files) - {FACTS})
-        return [archive[name] for name in names], facts
+        state = json.loads(archive[STATE].tobytes())
+        names = sorted(set(archive.files) - {STATE})
+        return [archive[name] for name in names], state

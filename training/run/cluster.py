@@ -1,34 +1,32 @@
-"""Which devices, on which hosts, a run computes on."""
+"""Which devices, on which workers, a run computes on."""
 
 import contextlib
 import json
 import os
+import typing
 
 import numpy as np
 import tensorflow as tf
 
 from eca_keras.errors import HostLost
 from eca_keras.errors import InputError
-from eca_keras.training.config import STRATEGIES
+from eca_keras.training.config import StrategyName
 from eca_keras.training.run.watchdog import Watchdog
+from eca_keras.utils.checks import check_choice
 
-# Element type in which values of a type travel between hosts.
+# Element type in which values of a type travel between workers.
 _WIRE = {"u": np.int64, "i": np.int64, "b": np.int64, "f": np.float64}
 
 
 def make_strategy(name):
-    """Returns the `tf.distribute.Strategy` for a name, on this host.
+    """Returns the `tf.distribute.Strategy` for a name, on this worker.
 
     Args:
         name: `"auto"` (all GPUs, or else the CPU), `"one-device"`,
             `"mirrored"` (all GPUs, or else all logical CPUs), or `"tpu"`;
-            `"multi-worker"` is `"auto"` on a single host.
+            `"multi-worker"` is `"auto"` on a single worker.
     """
-    if name not in STRATEGIES:
-        raise InputError(
-            f"`strategy` must be one of {', '.join(STRATEGIES)}. "
-            f"Received: strategy={name!r}"
-        )
+    check_choice("strategy", name, typing.get_args(StrategyName))
     if name == "tpu":
         return _tpu_strategy()
     gpus = tf.config.list_logical_devices("GPU")
@@ -62,43 +60,44 @@ def check_batch_size(batch_size, strategy):
 
 
 class Cluster:
-    """The hosts of a run, one or several, each of which runs the same code.
+    """The workers of a run, one or several, each of which runs the same code.
 
-    As a context manager it watches over waiting for other hosts, and makes
+    As a context manager it watches over waiting for other workers, and makes
     `HostLost` of the errors that TensorFlow raises when one is gone. It has
     to be entered before anything is computed with TensorFlow.
 
     Args:
-        name: As in `make_strategy`, or `"multi-worker"`: the hosts that the
+        name: As in `make_strategy`, or `"multi-worker"`: the workers that the
             variable TF_CONFIG or SLURM names.
-        timeout: Seconds after which waiting for another host ends this
+        timeout: Seconds after which waiting for another worker ends this
             process, with a sentence.
-        alone: Whether this host works alone, whatever the variables say.
+        alone: Whether this worker works alone, whatever the variables say.
 
     Attributes:
         strategy: The `tf.distribute.Strategy`.
-        hosts: Addresses of all hosts, empty for a single one.
-        index: This host among them.
+        workers: Addresses of all workers, empty for a single one.
+        index: This worker among them.
     """
 
     def __init__(self, name, timeout=600.0, alone=False):
         self.timeout = timeout
         self._resolver = None if alone else _resolver(name)
-        self.hosts, self.index = _members(self._resolver)
+        self.workers, self.index = _members(self._resolver)
         self.strategy = None
         self._watchdog = None
         self._stack = contextlib.ExitStack()
         self._name = name
 
     def __enter__(self):
-        if not self.hosts:
+        if not self.workers:
             self.strategy = make_strategy(self._name)
             return self
         self._watchdog = self._stack.enter_context(Watchdog())
-        others = [host for i, host in enumerate(self.hosts) if i != self.index]
+        others = list(self.workers)
+        del others[self.index]
         print(
-            f"host {self.index} ({self.hosts[self.index]}) waits for "
-            f"{', '.join(others)}, at most {self.timeout:.0f} s",
+            f"{self._title} waits for {', '.join(others)}, at most "
+            f"{self.timeout:.0f} s",
             flush=True,
         )
         self.allow("the others did not all appear")
@@ -110,37 +109,41 @@ class Cluster:
     def __exit__(self, kind, error, trace):
         self._stack.close()
         if self.several and error is not None:
-            # TensorFlow would wait for the other hosts at exit.
+            # TensorFlow would wait for the other workers at exit.
             error.leave_at_once = True
         if self.several and isinstance(error, tf.errors.OpError):
             lost = HostLost(
-                f"host {self.index} ({self.hosts[self.index]}) lost another "
-                f"host ({type(error).__name__}). Start all hosts again, with "
+                f"{self._title} lost another worker "
+                f"({type(error).__name__}). Start all workers again, with "
                 "--resume"
             )
             lost.leave_at_once = True
             raise lost from error
 
     @property
+    def _title(self):
+        return f"worker {self.index} ({self.workers[self.index]})"
+
+    @property
     def chief(self):
-        """Whether this host writes the files of the run."""
+        """Whether this worker writes the files of the run."""
         return self.index == 0
 
     @property
     def several(self):
-        return bool(self.hosts)
+        return bool(self.workers)
 
     def allow(self, what):
-        """Gives the next wait for other hosts its time.
+        """Gives the next wait for other workers its time.
 
         Args:
-            what: What is told, after the host and the time, if it is over.
+            what: What is told, after the worker and the time, if it is over.
         """
         if self._watchdog:
             self._watchdog.allow(
                 self.timeout,
-                f"host {self.index} waited {self.timeout:.0f} s: {what}. "
-                "Start all hosts again, with --resume",
+                f"worker {self.index} waited {self.timeout:.0f} s: {what}. "
+                "Start all workers again, with --resume",
             )
 
     def share(self, value):
@@ -149,16 +152,16 @@ class Cluster:
             return value
         text = np.frombuffer(json.dumps(value).encode(), "uint8")
         [size] = self.from_chief([np.array([len(text)])])
-        text = np.resize(text, size)  # of this length on every host
+        text = np.resize(text, size)  # of this length on every worker
         [text] = self.from_chief([text])
         return json.loads(text.tobytes())
 
     def from_chief(self, arrays):
-        """Returns the arrays that the chief passed, on every host.
+        """Returns the arrays that the chief passed, on every worker.
 
         Args:
             arrays: List of NumPy arrays, of the same shapes and types on all
-                hosts.
+                workers.
         """
         if not self.several:
             return arrays
@@ -180,7 +183,7 @@ class Cluster:
 
     def _broadcast(self, values):
         """All-reduces what the first replica of all has, and zeros else."""
-        self.allow("the first host did not go on")
+        self.allow("the first worker did not go on")
         own = tf.constant(values if self.chief else np.zeros_like(values))
         result = self._spread(own)
         return self.strategy.experimental_local_results(result)[0].numpy()
@@ -212,7 +215,7 @@ class Cluster:
 
 
 def _resolver(name):
-    """Returns what knows the hosts, or `None` where there is but this one."""
+    """Returns what knows the workers, or `None` where there is but this one."""
     if name not in ("auto", "multi-worker"):
         return None
     if "TF_CONFIG" in os.environ:
@@ -224,7 +227,7 @@ def _resolver(name):
     if name == "multi-worker":
         raise InputError(
             "strategy='multi-worker' needs the variable TF_CONFIG, or a start "
-            "by SLURM's srun with several tasks, to know the hosts"
+            "by SLURM's srun with several tasks, to know the workers"
         )
     return None
 
@@ -263,10 +266,10 @@ def _check_tf_config(text):
 
 
 def _members(resolver):
-    """Returns the addresses of the hosts and the place of this one."""
+    """Returns the addresses of the workers and the index of this one."""
     if resolver is None:
         return (), 0
-    hosts = tuple(resolver.cluster_spec().as_dict()["worker"])
-    if len(hosts) == 1:
+    workers = tuple(resolver.cluster_spec().as_dict()["worker"])
+    if len(workers) == 1:
         return (), 0
-    return hosts, resolver.task_id
+    return workers, resolver.task_id

@@ -1,4 +1,4 @@
-"""The picture of a training run."""
+"""The plots of a training run."""
 
 import csv
 import pathlib
@@ -8,7 +8,7 @@ from eca_keras.utils.files import staged_files
 
 
 class Panel(typing.NamedTuple):
-    """One of the pictures.
+    """One of the plots.
 
     Attributes:
         title: What is above it.
@@ -22,12 +22,12 @@ class Panel(typing.NamedTuple):
     factor: float = 1
 
 
-def write_curves(history, picture, panels):
-    """Draws figures over the epochs.
+def write_curves(history, path, panels):
+    """Plot metrics over the epochs.
 
     Args:
         history: Path of a `history.csv`. An empty field leaves out a point.
-        picture: Path of the PNG to write.
+        path: Path of the PNG to write.
         panels: `Panel`s, from left to right.
     """
     import matplotlib.figure
@@ -51,5 +51,5 @@ def write_curves(history, picture, panels):
         axes.grid(alpha=0.3)
         if any(panel.lines.values()):
             axes.legend()
-    with staged_files(picture) as [partial]:
+    with staged_files(path) as [partial]:
         figure.savefig(partial, dpi=120, format="png")

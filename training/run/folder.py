@@ -5,7 +5,8 @@ import json
 import pathlib
 
 from eca_keras.errors import InputError
-from eca_keras.training.config import FREE
+from eca_keras.training.config import deciding
+from eca_keras.training.config import upgraded
 from eca_keras.utils.files import remove_leftovers
 from eca_keras.utils.files import write_text
 
@@ -13,7 +14,7 @@ CONFIG = "config.json"
 
 
 def new_folder(path, name):
-    """Creates the folder for results, or uses an empty one.
+    """Create the folder for results, or use an empty one.
 
     Args:
         path: The folder.
@@ -28,7 +29,7 @@ def new_folder(path, name):
         raise InputError(
             f"`{name}` must be a new or empty folder, so that no earlier "
             f"result is lost. {path} holds files: remove them, name another "
-            "folder, or go on with its run by --resume"
+            "folder, or resume its run by --resume"
         )
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -44,10 +45,10 @@ def new_folder(path, name):
 
 
 def run_folder(config, resume):
-    """Returns the folder of a run, with its `config.json` written.
+    """Return the folder of a run, with its `config.json` written.
 
     Args:
-        config: `TrainConfig`.
+        config: `RunConfig`.
         resume: Whether the folder may hold the same run.
     """
     path = pathlib.Path(config.output)
@@ -63,18 +64,18 @@ def run_folder(config, resume):
 
 def _check_same_run(path, config):
     try:
-        began = json.loads((path / CONFIG).read_text("utf-8"))
-        began = dict(began)
+        began = dict(json.loads((path / CONFIG).read_text("utf-8")))
     except (FileNotFoundError, ValueError, TypeError):
         raise InputError(
             f"`resume` needs the folder of a run, but {path} has no "
             f"{CONFIG} that can be read"
         ) from None
-    now = json.loads(json.dumps(dataclasses.asdict(config)))
+    # An option that the run did not know had the value that is its default.
+    began = {**deciding(type(config)()), **upgraded(began)}
     differences = [
-        f"{name} was {began.get(name)!r} and is {value!r}"
-        for name, value in now.items()
-        if name not in FREE and began.get(name) != value
+        f"{name} was {began[name]!r} and is {value!r}"
+        for name, value in deciding(config).items()
+        if began[name] != value
     ]
     if differences:
         raise InputError(

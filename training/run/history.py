@@ -7,33 +7,25 @@ import pathlib
 import shutil
 import time
 
-import keras
 import tensorflow as tf
 
 from eca_keras.utils.files import staged_files
+from eca_keras.utils.keras_graph import leaves
 
 # Saving a model takes about a second, most of short epochs. It is saved so
 # often, when it is the best, and at the end.
 SECONDS = 10
 
-# What the names of validation's figures begin with.
+# What the names of validation's metrics begin with.
 VALIDATION = "val_"
 
 
-def best_top1(row):
-    """The score of classification: validation top-1, then negative loss.
-
-    A small validation split has many ties of the first.
-    """
-    return row["val_top1"], -row["val_loss"]
-
-
-class Results:
+class History:
     """The files that every epoch changes, none of them ever half written.
 
     Args:
         folder: The folder of the run.
-        score: Maps a row to how good its epoch is, see `Job.score`.
+        score: Maps a row to how good its epoch is, see `Task`.
 
     Attributes:
         rows: One dictionary per epoch, what `history.csv` holds; `None` for
@@ -41,7 +33,7 @@ class Results:
         best: Score of the best epoch.
     """
 
-    def __init__(self, folder, score=best_top1):
+    def __init__(self, folder, score):
         self.folder = pathlib.Path(folder)
         self.score = score
         self.rows = []
@@ -50,10 +42,10 @@ class Results:
         self._writers = {}
 
     def add(self, row, model, final=False):
-        """Adds an epoch.
+        """Add an epoch.
 
         Args:
-            row: Figures of the epoch; `val_` marks those of validation.
+            row: Metrics of the epoch; `val_` marks those of validation.
             model: The model after it, for `last.keras`, and for `model.keras`
                 if it is the best.
             final: Whether it is the last one of the run.
@@ -90,20 +82,20 @@ class Results:
             writer.writerows(self.rows)
 
     def _write_tensorboard(self, row):
-        parts = {"train": {}, "validation": {}}
+        splits = {"train": {}, "validation": {}}
         for name, value in row.items():
-            part = "validation" if name.startswith(VALIDATION) else "train"
-            parts[part][name.removeprefix(VALIDATION)] = value
-        for part, values in parts.items():
-            if part not in self._writers:
-                folder = str(self.folder / "tensorboard" / part)
-                self._writers[part] = tf.summary.create_file_writer(folder)
-            with self._writers[part].as_default():
+            split = "validation" if name.startswith(VALIDATION) else "train"
+            splits[split][name.removeprefix(VALIDATION)] = value
+        for split, values in splits.items():
+            if split not in self._writers:
+                folder = str(self.folder / "tensorboard" / split)
+                self._writers[split] = tf.summary.create_file_writer(folder)
+            with self._writers[split].as_default():
                 for name, value in values.items():
                     if value is None:
                         continue
                     tf.summary.scalar(name, value, step=row["epoch"])
-            self._writers[part].flush()
+            self._writers[split].flush()
 
 
 @contextlib.contextmanager
@@ -113,7 +105,9 @@ def _not_synchronized(model):
     Other backends than TensorFlow could not load it.
     """
     layers = [
-        layer for layer in model.layers if getattr(layer, "synchronized", False)
+        layer
+        for layer in leaves(model)
+        if getattr(layer, "synchronized", False)
     ]
     for layer in layers:
         layer.synchronized = False
@@ -121,11 +115,4 @@ def _not_synchronized(model):
         yield
     finally:
         for layer in layers:
-            layer.synchronized = True
-
-
-def synchronize(model):
-    """Lets BatchNormalization see the images of all replicas."""
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True

@@ -9,7 +9,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class Interruption:
     """Takes note of a signal, as a context manager.
 
-    To be entered after the strategy is made: that of several hosts installs
+    To be entered after the strategy is made: that of several workers installs
     a handler of its own, which would swallow SIGTERM.
 
     Attributes:

@@ -1,6 +1,5 @@
-"""What a run tells while it goes on."""
+"""What a run prints while it trains."""
 
-import datetime
 import time
 
 from eca_keras.training.run.history import VALIDATION
@@ -14,26 +13,32 @@ class Progress:
         epochs: Number of epochs of the run.
         steps: Number of steps per epoch.
         images: Number of images per step.
-        words: Says the main ones of a dictionary of figures.
+        shown: Formats of the metrics to show, by their names.
         step: Steps that were trained before.
     """
 
-    def __init__(self, verbose, epochs, steps, images, words, step=0):
+    def __init__(self, verbose, epochs, steps, images, shown, step=0):
         self.verbose = verbose
         self.epochs = epochs
         self.steps = steps
         self.images = images
-        self.words = words
+        self.shown = shown
         self._bar = None
-        self._begin = (time.monotonic(), step)
+        self._first = step + 1
+        # From where on the time of a step is known: the first step compiles,
+        # and so does the first evaluation.
+        self._begin = None
 
     def step(self, step, means):
-        """Is called after each step.
+        """Take note of a step.
 
         Args:
             step: Steps trained so far.
             means: Callable that returns the means of this epoch.
         """
+        if step == self._first:
+            self._begin = time.monotonic(), step
+        self._end = time.monotonic(), step
         if self.verbose != 1:
             return
         if self._bar is None:
@@ -46,53 +51,72 @@ class Progress:
                 unit=" images",
                 unit_scale=True,
                 leave=False,
+                ncols=80,
             )
         before = self._bar.last_print_n
         self._bar.update(self.images)
         if self._bar.last_print_n != before:  # not more often than it shows
-            # Of some steps ago: the figures of the last one would have to be
+            # Of some steps ago: the loss of the last one would have to be
             # waited for.
-            self._bar.set_postfix_str(self.words(means()), refresh=False)
+            self._bar.set_postfix_str(self._metrics(means()), refresh=False)
 
     def epoch(self, step, row):
-        """Is called after each epoch.
+        """Print the line of an epoch.
 
         Args:
             step: Steps trained so far.
-            row: Figures of the epoch.
+            row: Its row of `history.csv`.
         """
         self.pause()
-        now = time.monotonic()
-        began, first = self._begin
-        left = self.epochs * self.steps - step
-        left = round(left * (now - began) / max(step - first, 1))
-        measured = self.words(
-            {
-                name.removeprefix(VALIDATION): value
-                for name, value in row.items()
-                if name.startswith(VALIDATION)
-            }
-        )
-        if measured:
-            measured = f"validation {measured}, "
         if self.verbose:
-            print(
-                f"epoch {row['epoch']}/{self.epochs}: "
-                f"{self.words(row)}, {measured}"
-                f"{row['images_per_second']:,.0f} images/s, "
-                f"{row['seconds']:.0f} s, "
-                f"{datetime.timedelta(seconds=left)} left",
-                flush=True,
-            )
+            parts = [self._metrics(row), f"{row['seconds']:.0f} s"]
+            if (left := self._seconds_left(step)) is not None:
+                parts.append(f"{duration(left)} left")
+            number = f"{row['epoch']}/{self.epochs}"
+            print(f"epoch {number}: {', '.join(parts)}", flush=True)
+        if self._begin and self._begin[1] == self._first:
+            self._begin = time.monotonic(), step
 
-    def say(self, sentence):
-        """Prints a sentence on a line of its own."""
-        self.pause()
-        if self.verbose:
-            print(sentence, flush=True)
+    def _metrics(self, row):
+        """The metrics of training, and those of validation in brackets."""
+        texts = []
+        for name, text in self.shown.items():
+            trained, validated = row.get(name), row.get(VALIDATION + name)
+            label, _, value = text.rpartition(" ")
+            if trained is None and validated is not None:
+                texts.append("val " + text.format(validated))
+            elif validated is not None:
+                validated = value.format(validated)
+                texts.append(f"{text.format(trained)} (val {validated})")
+            elif trained is not None:
+                texts.append(text.format(trained))
+        return ", ".join(texts)
+
+    def _seconds_left(self, step):
+        """Seconds until the last step, `None` where that is not known yet."""
+        if self._begin is None:
+            return None
+        began, first = self._begin
+        ended, last = self._end
+        if first != self._first:  # with the evaluations in between
+            ended = time.monotonic()
+        if last == first:
+            return None
+        return (
+            (self.epochs * self.steps - step) * (ended - began) / (last - first)
+        )
 
     def pause(self):
-        """Takes the bar away."""
+        """Take the bar away."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def duration(seconds):
+    """Return a time in its largest unit."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,7 +1,7 @@
 """Steps of training on all replicas of a strategy.
 
-Keras's own `fit` does not run on several hosts (keras-team/keras#20585), and
-it cannot stop, save and go on in the middle of an epoch. The networks are
+Keras's own `fit` does not run on several workers (keras-team/keras#20585), and
+it cannot stop, save and resume in the middle of an epoch. The networks are
 plain Keras models all the same, and `fit` trains them as well.
 """
 
@@ -19,29 +19,35 @@ OVERFLOWS = 20
 
 
 class Trainer:
-    """Trains a task, step by step.
+    """Trains an objective, step by step.
 
     Args:
         cluster: `Cluster`, entered.
-        task: Such as `Classification`: what is learned and measured.
+        objective: Such as `Classification`: the model and its losses.
         optimizer: Keras optimizer, not built yet.
         batch_size: Images per step, over all replicas.
         xla: Compile the training step; for one replica only.
-        clip_norm: Largest norm of all gradients together, those of all
-            replicas summed up; longer ones are shortened. `None` for any.
+        clip_norm: Largest global norm of the gradients, those of all replicas
+            summed up. 0 for no clipping.
 
     Attributes:
         step: Number of steps that were trained.
-        sums: Sums of the task's names over the images of this epoch.
+        sums: Sums of the objective's names over the images of this epoch.
         images: Number of these images.
     """
 
     def __init__(
-        self, cluster, task, optimizer, batch_size, xla=False, clip_norm=None
+        self,
+        cluster,
+        objective,
+        optimizer,
+        batch_size,
+        xla=False,
+        clip_norm=0.0,
     ):
         self.cluster = cluster
         self.strategy = cluster.strategy
-        self.task = task
+        self.objective = objective
         self.optimizer = optimizer
         self.batch_size = batch_size
         self.clip_norm = clip_norm
@@ -50,40 +56,40 @@ class Trainer:
         self._overflows = 0
         self._pending = None
         with self.strategy.scope():
-            optimizer.build(self.learned)
+            optimizer.build(self.trainable)
         self._train = tf.function(
             self._train_on_replicas, autograph=False, jit_compile=xla
         )
 
     @property
-    def learned(self):
-        return self.task.model.trainable_variables
+    def trainable(self):
+        return self.objective.model.trainable_variables
 
     @property
     def variables(self):
-        """All that training changes: weights, statistics, slots."""
-        return [*self.task.model.variables, *self.optimizer.variables]
+        """All that training changes."""
+        return [*self.objective.model.variables, *self.optimizer.variables]
 
     def start_epoch(self):
-        """Sets the sums back."""
-        self.sums = dict.fromkeys(self.task.names, 0.0)
+        """Set the sums back."""
+        self.sums = dict.fromkeys(self.objective.names, 0.0)
         self.images = 0
 
     def means(self):
-        """Returns the mean of each name over the images of this epoch."""
+        """Return the mean of each name over the images of this epoch."""
         self.settle()
         count = max(self.images, 1)
         return {name: value / count for name, value in self.sums.items()}
 
     def train(self, batch, interrupted=lambda: False):
-        """Trains one step.
+        """Train one step.
 
         Args:
-            batch: What the feed gives: arguments of `task.learn`.
-            interrupted: Tells whether this host was asked to stop.
+            batch: What the feed gives: arguments of `objective.train_step`.
+            interrupted: Tells whether this worker was asked to stop.
 
         Returns:
-            Whether any host was asked to stop, the same on all of them.
+            Whether any worker was asked to stop, the same on all of them.
         """
         self.cluster.allow(f"step {self.step + 1} did not end")
         stop = tf.constant(float(interrupted()), tf.float64)
@@ -99,7 +105,7 @@ class Trainer:
         return interrupted()
 
     def settle(self):
-        """Adds what the last step returned to the sums.
+        """Add what the last step returned to the sums.
 
         Raises:
             Diverged: if its loss is not finite.
@@ -112,7 +118,7 @@ class Trainer:
         self._stop = stop > 0
         if math.isfinite(sums[0]):
             self._overflows = 0
-            for name, value in zip(self.task.names, sums, strict=True):
+            for name, value in zip(self.objective.names, sums, strict=True):
                 self.sums[name] += value
             self.images += self.batch_size
             return
@@ -124,31 +130,31 @@ class Trainer:
     def _train_on_replicas(self, batch, stop):
         def on_replica(*batch):
             with tf.GradientTape() as tape:
-                sums = self.task.learn(*batch)
+                sums = self.objective.train_step(*batch)
                 # Of all replicas, whose gradients are added up.
                 loss = sums["loss"] / self.batch_size
                 loss += self._regularization()
                 scaled = self.optimizer.scale_loss(loss)
-            gradients = tape.gradient(scaled, self.learned)
+            gradients = tape.gradient(scaled, self.trainable)
             if self.clip_norm:
                 gradients = self._clipped(gradients)
-            self.optimizer.apply(gradients, self.learned)
-            return report(stop, *(sums[name] for name in self.task.names))
+            self.optimizer.apply(gradients, self.trainable)
+            return report(stop, *(sums[name] for name in self.objective.names))
 
         values = self.strategy.run(on_replica, args=batch)
         return self.strategy.reduce("SUM", values, axis=None)
 
     def _regularization(self):
-        losses = self.task.model.losses
+        losses = self.objective.model.losses
         replicas = self.strategy.num_replicas_in_sync
         return sum(losses) / replicas if losses else 0.0
 
     def _clipped(self, gradients):
-        """Shortens the sum of the replicas' gradients to `clip_norm`.
+        """Clip the sum of the replicas' gradients to `clip_norm`.
 
         An optimizer's own `global_clipnorm` would look at each replica's
-        share for itself. It also adds the shares up, so each gets an equal
-        part of the sum.
+        part by itself. It also adds the parts up, so each gets an equal part
+        of the sum.
         """
         replica = tf.distribute.get_replica_context()
         count = replica.num_replicas_in_sync

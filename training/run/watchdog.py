@@ -1,6 +1,6 @@
 """Ends a process that waits for others longer than it should.
 
-A host that waits for another one sits inside TensorFlow, in places with
+A worker that waits for another one sits inside TensorFlow, in places with
 Python's lock held, where neither a thread nor a signal handler of Python's
 runs. So the clock is in a process of its own, which runs this file.
 """

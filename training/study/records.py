@@ -7,8 +7,9 @@ import math
 import pathlib
 
 from eca_keras.errors import InputError
-from eca_keras.training.config import FREE
-from eca_keras.training.config import TrainConfig
+from eca_keras.training.classification.config import TrainConfig
+from eca_keras.training.config import deciding
+from eca_keras.training.config import upgraded
 from eca_keras.training.run.folder import write_json
 
 
@@ -58,12 +59,6 @@ class Result:
         return min((row["seconds"] for row in self.history), default=None)
 
 
-def settings_of(config):
-    """Returns the settings of a run that have a say in its weights."""
-    values = json.loads(json.dumps(dataclasses.asdict(config)))
-    return {name: x for name, x in values.items() if name not in FREE}
-
-
 def name_of(config):
     """Returns the name of a run, which is that of its settings.
 
@@ -74,10 +69,10 @@ def name_of(config):
     Args:
         config: `TrainConfig`.
     """
-    default = settings_of(TrainConfig())
+    default = deciding(TrainConfig())
     named = {
         name: value
-        for name, value in settings_of(config).items()
+        for name, value in deciding(config).items()
         if value != default[name]
     }
     text = json.dumps(named, sort_keys=True)
@@ -122,7 +117,7 @@ class Records:
         if not isinstance(values, dict) or set(values) != names:
             raise _damaged(path, f"it must map {', '.join(sorted(names))}")
         result = Result(**values)
-        if fault := _fault(result, settings_of(config)):
+        if fault := _fault(result, deciding(config)):
             raise _damaged(path, fault)
         return result
 
@@ -131,7 +126,7 @@ def _fault(result, settings):
     """Returns what is wrong with a result, `None` if nothing is."""
     if not isinstance(result.settings, dict):
         return "its `settings` must be a dictionary"
-    for name, value in result.settings.items():
+    for name, value in upgraded(result.settings).items():
         if settings.get(name, value) != value:
             return (
                 f"its name is that of a run with {name}={settings[name]!r}, "

@@ -20,11 +20,11 @@ from eca_keras.errors import InputError
 from eca_keras.errors import Interrupted
 from eca_keras.profiling.counts import profile
 from eca_keras.training.classification.model import build_classifier
+from eca_keras.training.config import deciding
 from eca_keras.training.run.loop import train
 from eca_keras.training.study.records import Records
 from eca_keras.training.study.records import Result
 from eca_keras.training.study.records import name_of
-from eca_keras.training.study.records import settings_of
 from eca_keras.utils.keras_graph import kernel_sizes
 from eca_keras.version import __version__
 
@@ -204,7 +204,7 @@ def _result(config, work, metrics, diverged=None):
     network = _build(config, work)
     counts = profile(network)
     return Result(
-        settings=settings_of(config),
+        settings=deciding(config),
         evaluated_on=metrics.get("evaluated_on", ""),
         images=metrics.get("images", 0),
         top1=metrics.get("top1"),

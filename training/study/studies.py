@@ -2,8 +2,8 @@
 
 import dataclasses
 
+from eca_keras.applications.registry import check_builder
 from eca_keras.errors import InputError
-from eca_keras.training.classification.model import check_name
 from eca_keras.training.study.settings import MODELS
 
 PAPER = "ECA-Net (arXiv 1910.03151)"
@@ -141,7 +141,7 @@ def _kernel_size(models):
 
 def _backbones(models):
     for model in models:
-        check_name(model)
+        check_builder(model)
     names = {model: model.removeprefix("ECA") for model in models}
     return Study(
         name="backbones",
@@ -172,7 +172,7 @@ def _only(study, models):
             f"`model` must be one network for the study {study!r}. "
             f"Received: model={' '.join(models)}"
         )
-    check_name(models[0])
+    check_builder(models[0])
     return models[0]
 
 

@@ -5,20 +5,8 @@ import dataclasses
 import json
 import os
 
+from eca_keras.errors import ExportMismatch
 from eca_keras.errors import InputError
-
-
-class ExportMismatch(RuntimeError):
-    """A written file does not answer what the Keras model answers.
-
-    Attributes:
-        report: The `Report` of the comparison, or `None` where not even the
-            shapes of the outputs agree.
-    """
-
-    def __init__(self, message, report):
-        super().__init__(message)
-        self.report = report
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,13 +17,13 @@ from eca_keras.export.checking.network import runtime_outputs
 from eca_keras.export.checking.report import ExportMismatch
 from eca_keras.export.endpoints import INPUT_NAME
 from eca_keras.export.endpoints import endpoint_of
-from eca_keras.export.quiet import quiet
 from eca_keras.export.saved_model import write
 from eca_keras.export.tflite import epsilons
 from eca_keras.export.tflite import quantization
 from eca_keras.export.tflite import scales
 from eca_keras.utils import checks as value_checks
 from eca_keras.utils.files import staged_files
+from eca_keras.utils.quiet import quiet
 
 
 def export_tflite(

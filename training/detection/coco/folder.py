@@ -1,4 +1,4 @@
-"""Data sets in the format of COCO: a folder of images, a file of annotations.
+"""Datasets in the format of COCO: a folder of images, a file of annotations.
 
 Reference: [Microsoft COCO: Common Objects in Context](
 https://arxiv.org/abs/1405.0312).
@@ -23,46 +23,46 @@ from eca_keras.training.detection.coco.rules import entry_name
 from eca_keras.training.detection.coco.rules import nothing_left
 from eca_keras.training.detection.source import DetectionSplit
 
-PARTS = {"train": "train", "validation": "val"}
+SPLITS = {"train": "train", "validation": "val", "test": "test"}
 IMAGE_KEYS = ("id", "file_name", "height", "width")
 
 
 def load(argument, **options):
-    """Opens a data set.
+    """Open a dataset.
 
     Args:
         argument: A folder with `annotations/instances_train2017.json`,
-            `train2017` and, if they exist, the same for `val2017`, of any
-            year; or a folder of images and a file of annotations with a
-            comma between them.
-        **options: See `read_part`.
+            `train2017` and, if they exist, the same for `val2017` and
+            `test2017`, of any year; or a folder of images and a file of
+            annotations with a comma between them.
+        **options: See `read_split`.
 
     Returns:
         `(splits, notes)`: `DetectionSplit`s by the names `"train"` and, if
-        there is one, `"validation"`, and a tuple of sentences.
+        there are any, `"validation"` and `"test"`, and a tuple of sentences.
     """
     folder, comma, file = argument.rpartition(",")
     if comma:
-        parts = {"train": (pathlib.Path(file), pathlib.Path(folder))}
+        files = {"train": (pathlib.Path(file), pathlib.Path(folder))}
     else:
-        parts = _parts(pathlib.Path(argument), argument)
+        files = _split_files(pathlib.Path(argument), argument)
     splits, notes = {}, ()
-    for part, (file, folder) in parts.items():
-        splits[part], found = read_part(file, folder, **options)
+    for split, (file, folder) in files.items():
+        splits[split], found = read_split(file, folder, **options)
         notes += found
-    _check_same_categories(splits, parts)
+    _check_same_categories(splits, files)
     return splits, notes
 
 
-def _parts(root, argument):
-    """Annotations and images of each part of a folder."""
+def _split_files(root, argument):
+    """Annotations and images of each split of a folder."""
     if not argument or not root.is_dir():
         raise InputError(
             "`data` must name an existing folder after 'coco:'. "
             f"Received: data='coco:{argument}'"
         )
-    parts = {}
-    for part, prefix in PARTS.items():
+    files = {}
+    for split, prefix in SPLITS.items():
         found = sorted(root.glob(f"annotations/instances_{prefix}*.json"))
         if len(found) > 1:
             raise InputError(
@@ -72,16 +72,16 @@ def _parts(root, argument):
                 f"{', '.join(path.name for path in found)}"
             )
         for file in found:
-            parts[part] = file, root / file.stem.removeprefix("instances_")
-    if "train" not in parts:
+            files[split] = file, root / file.stem.removeprefix("instances_")
+    if "train" not in files:
         raise InputError(
             f"{root} must have a file annotations/instances_train2017.json, "
             "or of another year"
         )
-    return parts
+    return files
 
 
-def read_part(file, folder, *, masks, on_bad_annotation, on_bad_image):
+def read_split(file, folder, *, masks, on_bad_annotation, on_bad_image):
     """Reads a file of annotations.
 
     Args:
@@ -208,13 +208,13 @@ def _check_image(entry, seen):
             raise Broken(rule, **{side: pixels})
 
 
-def _check_same_categories(splits, parts):
+def _check_same_categories(splits, files):
     train = splits["train"]
-    for part, split in splits.items():
+    for split_name, split in splits.items():
         for name in ("category_ids", "class_names"):
             if getattr(split, name) != getattr(train, name):
                 raise InputError(
-                    f"{parts[part][0]} must have the categories of "
-                    f"{parts['train'][0]}. Found other {name}: "
+                    f"{files[split_name][0]} must have the categories of "
+                    f"{files['train'][0]}. Found other {name}: "
                     f"{getattr(split, name)}"
                 )

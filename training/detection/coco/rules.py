@@ -1,7 +1,8 @@
 """Rules for what stands in a file, and what becomes of what breaks them."""
 
 from eca_keras.errors import InputError
-from eca_keras.training.data.source import some
+from eca_keras.training.data.source import NAMED
+from eca_keras.utils.checks import listed
 
 ON_BAD_ANNOTATION = ("fail", "skip")
 
@@ -75,7 +76,7 @@ class Complaints:
         """A sentence for each kind."""
         return tuple(
             f"{self._file}: {len(names)} {what}{'s' * (len(names) > 1)} "
-            f"{fate} ({some(names)}): {rule}"
+            f"{fate} ({listed(names, NAMED)}): {rule}"
             for (what, fate, rule), names in self._names.items()
         )
 

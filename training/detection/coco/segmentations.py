@@ -1,15 +1,15 @@
-"""Outlines of objects: stored in few arrays, made into pictures when needed."""
+"""Outlines of objects: stored in few arrays, made into masks when needed."""
 
 import array
 import dataclasses
 
 import numpy as np
 
-# Height and width of the picture of an object that a detector learns from.
+# Height and width of the mask of an object that a detector is trained on.
 MASK_SIDE = 112
 
 # A polygon that reaches further beyond its box, in sides of it, is not drawn
-# at the scale of the picture: its outline would be too long.
+# at the scale of the mask: its outline would be too long.
 REACH = 16
 
 
@@ -64,10 +64,10 @@ class Segmentations:
             return {"size": [int(side) for side in size], "counts": code}
         return [polygon.tolist() for polygon in self.outline(row)]
 
-    def picture(self, row, box, size):
+    def mask_image(self, row, box, size):
         """The part of an object that lies in a box, stretched to a square.
 
-        A pixel of the picture tells whether its centre is in the object:
+        A pixel of it tells whether its centre is in the object:
         what `mask_targets` of the detectors takes it for.
 
         Args:

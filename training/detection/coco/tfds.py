@@ -21,7 +21,7 @@ from eca_keras.training.detection.coco.rules import nothing_left
 from eca_keras.training.detection.source import DetectionSplit
 from eca_keras.training.detection.source import image_split
 
-PARTS = ("train", "validation")
+SPLITS = ("train", "validation")
 
 # What TFDS has no place for: the ids of the 80 categories, of 90.
 UNUSED_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
@@ -75,11 +75,11 @@ def load(name, masks, on_bad_annotation, on_bad_image):
             f"Found: {', '.join(builder.info.splits)}"
         )
     splits, notes = {}, ()
-    for part in PARTS:
-        if part in builder.info.splits:
-            splits[part], found = _read_part(
-                f"{part} of tfds:{name.removesuffix(DOWNLOAD)}",
-                open_records(builder, part),
+    for split in SPLITS:
+        if split in builder.info.splits:
+            splits[split], found = _read_split(
+                f"{split} of tfds:{name.removesuffix(DOWNLOAD)}",
+                open_records(builder, split),
                 label.names,
                 on_bad_annotation,
                 on_bad_image,
@@ -103,7 +103,7 @@ def _check_features(name, features):
     )
 
 
-def _read_part(title, records, names, on_bad_annotation, on_bad_image):
+def _read_split(title, records, names, on_bad_annotation, on_bad_image):
     """Returns the `DetectionSplit` of some records, and sentences."""
     complaints = Complaints(title, on_bad_annotation)
     unreadable = Complaints(title, on_bad_image)
@@ -206,7 +206,7 @@ def _annotations(image, size, ids, labels, boxes, areas, crowds):
     """Makes annotations as in COCO's files of one example."""
     if isinstance(size, str):
         return []
-    # Corners `y1, x1, y2, x2`, as shares of the sides.
+    # Corners `y1, x1, y2, x2`, as fractions of the sides.
     corners = np.reshape(boxes, (-1, 2, 2))[..., ::-1] * size[::-1]
     boxes = np.concatenate([corners[:, 0], corners[:, 1] - corners[:, 0]], 1)
     return [
