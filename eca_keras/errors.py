@@ -16,14 +16,14 @@ class ComparisonFailed(RuntimeError):
 
 
 class ExportMismatch(RuntimeError):
-    """A written file does not answer what the Keras model answers.
+    """The outputs of a written file differ from those of the Keras model.
 
     Attributes:
-        report: The `Report` of the comparison, or `None` where not even the
+        report: The `Report` of the comparison; `None` where not even the
             shapes of the outputs agree.
     """
 
-    def __init__(self, message, report):
+    def __init__(self, message, report=None):
         super().__init__(message)
         self.report = report
 

@@ -173,7 +173,7 @@ class Benchmark:
             path = self.figure
             if number:
                 path = path.with_stem(f"{path.stem}-{number + 1}")
-            runtimes.write_picture(group, path)
+            runtimes.write_figure(group, path)
         return rows
 
     def _networks(self, name):
