@@ -12,7 +12,7 @@ class Diverged(RuntimeError):
 
 
 class ComparisonFailed(RuntimeError):
-    """Libraries cannot be compared: one fails, or answers otherwise."""
+    """Libraries cannot be compared: one fails, or gives other outputs."""
 
 
 class ExportMismatch(RuntimeError):

@@ -1,4 +1,4 @@
-"""Masks: what a region has to learn, and how an image gets them back."""
+"""Masks: the targets of regions, and masks back in their images."""
 
 import numpy as np
 import tensorflow as tf
@@ -31,7 +31,7 @@ def mask_targets(masks, frames, regions, matches, size):
     frames = tf.gather(tf.cast(frames, tf.float32), matches, batch_dims=1)
     corner, sides = frames[..., :2], frames[..., 2:] - frames[..., :2]
     pixels = tf.constant([width, height], tf.float32)
-    # Not by a frame without area: a place that holds no object.
+    # Not by a frame without area: an entry that holds no object.
     scale = tf.where(sides > 0, pixels / tf.maximum(sides, 1e-6), 0.0)
     inside = [
         (part - corner) * scale - PIXEL_CENTER
@@ -94,7 +94,7 @@ def _fractions(low, high, bins, limit):
     last = int(np.clip(np.ceil(high), first, limit))
     centers = np.arange(first, last, dtype=np.float32) + 0.5
     inside = (centers > low) & (centers < high)
-    place = (centers - low) * (bins / max(high - low, 1e-6)) - 0.5
-    distance = np.abs(np.clip(place, 0, bins - 1)[:, None] - np.arange(bins))
+    position = (centers - low) * (bins / max(high - low, 1e-6)) - 0.5
+    distance = np.abs(np.clip(position, 0, bins - 1)[:, None] - np.arange(bins))
     fractions = np.maximum(1 - distance, 0) * inside[:, None]
     return slice(first, last), fractions.astype(np.float32)

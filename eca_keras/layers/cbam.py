@@ -51,8 +51,8 @@ class CBAM(SpatiallyGated):
     images) the layer has `2 * C * h + 2 * k^n` weights.
 
     As in Eq. 2 and 3 of the paper there are no biases and no batch
-    normalisation. The released code has both (a bias on `W1` and `W2`, batch
-    normalisation behind the convolution).
+    normalization. The released code has both (a bias on `W1` and `W2`, batch
+    normalization behind the convolution).
 
     Args:
         reduction: Positive integer, the number of channels per hidden unit.

@@ -1,12 +1,12 @@
-"""Pictures by matplotlib, without pyplot: no display, no global state."""
+"""Figures by matplotlib, without pyplot: no display, no global state."""
 
 import os
 
-from eca_keras.errors import InputError
 from eca_keras.errors import require
+from eca_keras.utils.checks import refusal
 from eca_keras.utils.files import staged_files
 
-DPI = 150  # pixels per inch of a picture that has pixels
+DPI = 150  # pixels per inch, where a figure has pixels
 
 
 def new_figure(size):
@@ -15,27 +15,25 @@ def new_figure(size):
     Args:
         size: Width and height in inches.
     """
-    require("train", "A picture", "matplotlib")
+    require("train", "A figure", "matplotlib")
     from matplotlib.figure import Figure
 
     return Figure(size, layout="constrained")
 
 
-def check_picture(path):
-    """Refuse the name of a file that no picture can have.
+def check_figure(path):
+    """Refuse the name of a file that no figure can have.
 
     Raises:
-        InputError: if it does not end as pictures do.
+        InputError: if it does not end as figures do.
     """
-    require("train", "A picture", "matplotlib")
+    require("train", "A figure", "matplotlib")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     suffix = os.path.splitext(path)[1].lstrip(".").lower()
     if suffix not in FigureCanvasAgg.get_supported_filetypes():
-        raise InputError(
-            "`picture` must end in .png, .svg or .pdf. "
-            f"Received: picture={os.fspath(path)}"
-        )
+        path = os.fspath(path)
+        raise refusal("figure", path, "must end in .png, .svg or .pdf")
 
 
 def save_figure(figure, path):
@@ -43,8 +41,8 @@ def save_figure(figure, path):
 
     Args:
         figure: A matplotlib figure.
-        path: The picture. It only appears, or changes, once it is complete.
+        path: The file. It only appears, or changes, once it is complete.
     """
-    check_picture(path)
+    check_figure(path)
     with staged_files(path) as [file]:
         figure.savefig(file, dpi=DPI)
