@@ -9,9 +9,9 @@ class FixedBatchNormalization(keras.layers.BatchNormalization):
 
     In training, too, the averages are read and not written, while `gamma`
     and `beta` train: detectors train on batches of one or two images, whose
-    mean and variance are noise. `training=False` in the graph of a functional model
-    would not do: `fit` overrides it. `trainable=False` would also stop gamma
-    and beta.
+    mean and variance are noise. `training=False` in the graph of a functional
+    model would not do: `fit` overrides it. `trainable=False` would also stop
+    gamma and beta.
 
     Arguments, weights and shapes are those of
     `keras.layers.BatchNormalization`.
