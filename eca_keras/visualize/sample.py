@@ -6,7 +6,6 @@ import difflib
 import numpy as np
 
 from eca_keras.errors import InputError
-from eca_keras.images.resize import shown_size
 from eca_keras.utils.checks import listed
 from eca_keras.utils.checks import refusal
 from eca_keras.visualize.figures import MAX_CLASSES
@@ -68,7 +67,7 @@ def take(trained, data, split, names, count):
         )
     indices = np.concatenate([found[label] for label in classes])
     labels = np.repeat(list(classes), [len(found[label]) for label in classes])
-    images = np.stack([_shown(split, trained, int(i)) for i in indices])
+    images = np.stack([trained.shown(split.read(int(i))) for i in indices])
     return Sample(data, name, classes, indices, labels, images)
 
 
@@ -104,14 +103,3 @@ def _search(split, classes, count):
         if all(len(indices) == count for indices in found.values()):
             break
     return {label: np.sort(indices) for label, indices in found.items()}
-
-
-def _shown(split, trained, index):
-    settings = trained.settings
-    image = shown_size(
-        split.read(index),
-        settings.image_size,
-        settings.crop_fraction,
-        settings.interpolation,
-    )
-    return image.numpy()
