@@ -44,7 +44,7 @@ class HostLost(RuntimeError):
     """Another host of a run ended, or cannot be reached."""
 
 
-def require(extra, needed_for, *modules):
+def require(extra: str, needed_for: str, *modules: str) -> None:
     """Raise ImportError if an optional package is not installed.
 
     Args:
