@@ -1,5 +1,9 @@
 """Masks: the targets of regions, and masks back in their images."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
@@ -50,7 +54,9 @@ def mask_targets(masks, frames, regions, matches, size):
     return read[..., 0]
 
 
-def paste_masks(masks, boxes, size):
+def paste_masks(
+    masks: np.ndarray, boxes: np.ndarray, size: Sequence[int]
+) -> np.ndarray:
     """Put masks into an image.
 
     The value of a pixel is that of the mask at the centre of the pixel, by
@@ -74,7 +80,7 @@ def paste_masks(masks, boxes, size):
     """
     height, width = size
     masks = np.asarray(masks, np.float32)
-    pasted = np.zeros((len(masks), height, width), np.float32)
+    pasted: np.ndarray = np.zeros((len(masks), height, width), np.float32)
     for image, mask, box in zip(pasted, masks, np.asarray(boxes), strict=True):
         x1, y1, x2, y2 = (float(value) for value in box)
         rows, down = _fractions(y1, y2, len(mask), height)

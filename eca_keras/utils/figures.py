@@ -1,15 +1,19 @@
 """Figures by matplotlib, without pyplot: no display, no global state."""
 
+from __future__ import annotations
+
 import os
+from typing import Any
 
 from eca_keras.errors import require
 from eca_keras.utils.checks import refusal
 from eca_keras.utils.files import staged_files
+from eca_keras.utils.types import PathLike
 
 DPI = 150  # pixels per inch, where a figure has pixels
 
 
-def new_figure(size):
+def new_figure(size: tuple[float, float]) -> Any:
     """Return an empty figure.
 
     Args:
@@ -21,7 +25,7 @@ def new_figure(size):
     return Figure(size, layout="constrained")
 
 
-def check_figure(path):
+def check_figure(path: PathLike) -> None:
     """Refuse the name of a file that no figure can have.
 
     Raises:
@@ -36,7 +40,7 @@ def check_figure(path):
         raise refusal("figure", path, "must end in .png, .svg or .pdf")
 
 
-def save_figure(figure, path):
+def save_figure(figure: Any, path: PathLike) -> None:
     """Write a figure.
 
     Args:
