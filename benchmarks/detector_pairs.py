@@ -206,13 +206,13 @@ def _same(ours, theirs, threshold):
         raise ComparisonFailed(
             "The libraries find different objects with the same weights: "
             f"{pairs.same} of {pairs.found} here and {pairs.total} there are "
-            f"the same. Boxes differ by {pairs.box_difference:.1e} px, scores "
-            f"by {pairs.score_difference:.1e}, masks by "
-            f"{pairs.mask_difference:.1e}"
+            f"the same. Boxes differ by {pairs.max_box_error:.1e} px, scores "
+            f"by {pairs.max_score_error:.1e}, masks by "
+            f"{pairs.max_mask_error:.1e}"
         )
     return {
         "detections": pairs.same,
-        "box_difference": float(pairs.box_difference),
-        "score_difference": float(pairs.score_difference),
-        "mask_difference": float(pairs.mask_difference),
+        "box_difference": float(pairs.max_box_error),
+        "score_difference": float(pairs.max_score_error),
+        "mask_difference": float(pairs.max_mask_error),
     }

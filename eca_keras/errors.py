@@ -12,18 +12,18 @@ class Diverged(RuntimeError):
 
 
 class ComparisonFailed(RuntimeError):
-    """Libraries cannot be compared: one fails, or answers otherwise."""
+    """Libraries cannot be compared: one fails, or gives other outputs."""
 
 
 class ExportMismatch(RuntimeError):
-    """A written file does not answer what the Keras model answers.
+    """The outputs of a written file differ from those of the Keras model.
 
     Attributes:
-        report: The `Report` of the comparison, or `None` where not even the
+        report: The `Report` of the comparison; `None` where not even the
             shapes of the outputs agree.
     """
 
-    def __init__(self, message, report):
+    def __init__(self, message, report=None):
         super().__init__(message)
         self.report = report
 
@@ -44,7 +44,7 @@ class HostLost(RuntimeError):
     """Another host of a run ended, or cannot be reached."""
 
 
-def require(extra, needed_for, *modules):
+def require(extra: str, needed_for: str, *modules: str) -> None:
     """Raise ImportError if an optional package is not installed.
 
     Args:

@@ -49,14 +49,14 @@ def export(detector, format, folder, count=SAMPLES):
 
 
 def row(name, format, report):
-    masks = report.mask_difference
+    masks = report.max_mask_error
     return (
         name,
         format,
         f"{report.size / 1e6:.2f}",
         f"{report.detections}, {report.agreement:.1%}",
-        f"{report.box_difference:.1e}",
-        f"{report.score_difference:.1e}",
+        f"{report.max_box_error:.1e}",
+        f"{report.max_score_error:.1e}",
         "" if masks is None else f"{masks:.1e}",
         str(len(report.ops)) if report.ops else "",
     )

@@ -365,7 +365,7 @@ def test_a_wrong_conversion_is_not_written(
         ).predict(batch, verbose=0)
         return answers + [[0.0, 0.01, 0.0, 0.0]]
 
-    monkeypatch.setattr(torch_reference, "answers", wrong)
+    monkeypatch.setattr(torch_reference, "predict", wrong)
     arguments = [str(checkpoint), str(tmp_path / "out.keras"), "--verify"]
     assert cli.main(["convert", *arguments]) == 1
     said = capsys.readouterr().err
@@ -388,7 +388,7 @@ def test_the_reference_forward_is_the_authors(name, tmp_path):
     state = golden_state(name)
     torch_writer.save(state, tmp_path / "weights.pth")
     network = inspect_checkpoint(tmp_path / "weights.pth")
-    answers = torch_reference.answers(
+    answers = torch_reference.predict(
         tmp_path / "weights.pth", network, golden_images()
     )
     assert np.abs(answers - golden_logits(name)).max() < 1e-5

@@ -66,14 +66,14 @@ def test_report(export, net, tmp_path):
     assert 0 < report.seconds < 1
     assert "latency" in str(report)
     assert written["path"] == export.name
-    assert written["largest_difference"] == report.largest_difference
+    assert written["max_absolute_error"] == report.max_absolute_error
     assert written["passed"] is True
     assert sum(written["ops"].values()) == len(report.ops)
     assert report.samples == sampling.COUNT
     assert report.passed
     assert report.varies
     assert report.tolerance == 1e-5
-    assert 0 <= report.mean_difference <= report.largest_difference < 1e-5
+    assert 0 <= report.mean_absolute_error <= report.max_absolute_error < 1e-5
     assert report.top1_agreement == 1
     assert "passed" in str(report)
     assert "proves little" not in str(report)
@@ -281,7 +281,7 @@ def test_tolerance(export, net, tmp_path, monkeypatch):
     tampered(monkeypatch, lambda y: y + 1e-3)
     report = export(net, tmp_path, tolerance=1e-2)
     assert report.passed
-    assert report.largest_difference == pytest.approx(1e-3, rel=1e-2)
+    assert report.max_absolute_error == pytest.approx(1e-3, rel=1e-2)
     with pytest.raises(ValueError, match="`tolerance` must be a positive"):
         export(net, tmp_path, tolerance=0)
 
@@ -303,8 +303,8 @@ def test_top1_agreement():
     actual[0] = expected[0]
     report = compare.compare(expected, actual, allow_constant=True, **fields)
     assert report.top1_agreement == 0.25
-    assert report.largest_difference == pytest.approx(0.1)
-    assert report.mean_difference == pytest.approx(0.075)
+    assert report.max_absolute_error == pytest.approx(0.1)
+    assert report.mean_absolute_error == pytest.approx(0.075)
 
 
 def test_outputs_that_do_not_vary(export, tmp_path):

@@ -24,7 +24,7 @@ from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.export import DetectionEndpoint
 from eca_keras.export import DetectionReport
 from eca_keras.export import ExportMismatch
-from eca_keras.export.checking import network as compare
+from eca_keras.export import exporter
 
 NAMES = ["boxes", "count", "labels", "scores"]
 LABELS = ["Fleck", "Tüpfel"]
@@ -152,9 +152,9 @@ def test_report(written):
     assert (report.agreement, report.least_agreement) == (1, 0.99)
     assert report.tolerance == 1e-4
     assert report.allowed_pixels == pytest.approx(32e-4)
-    assert report.box_difference < 1e-4
-    assert report.score_difference < 1e-5
-    assert report.mask_difference is None
+    assert report.max_box_error < 1e-4
+    assert report.max_score_error < 1e-5
+    assert report.max_mask_error is None
     assert report.samples == 4
     assert f"{report.detections}, in the file {report.found}" in str(report)
     assert "100.0 % (needed 99 %)" in str(report)
@@ -316,17 +316,17 @@ def test_onnx_opset_without_the_operations(detector, tmp_path):
 
 @pytest.mark.parametrize("format", formats("tflite", "onnx"))
 def test_mismatch(format, detector, tmp_path, monkeypatch):
-    original = compare.runtime_outputs
+    original = exporter.file_outputs
 
     def outputs(*arguments):
         answers = original(*arguments)
         return {**answers, "boxes": answers["boxes"] + 0.1}
 
-    monkeypatch.setattr(f"eca_keras.export.{format}.runtime_outputs", outputs)
+    monkeypatch.setattr(exporter, "file_outputs", outputs)
     function, name = FORMATS[format]
     with pytest.raises(ExportMismatch, match="(?s)0.0% .*not kept") as error:
         function(detector, tmp_path / name, samples=noise())
-    assert error.value.report.box_difference == pytest.approx(0.1, rel=0.01)
+    assert error.value.report.max_box_error == pytest.approx(0.1, rel=0.01)
     assert not os.listdir(tmp_path)
 
 

@@ -77,15 +77,15 @@ def test_equal_answers():
     assert report.varies
     assert report.detections == report.found == 4
     assert report.agreement == 1
-    assert report.box_difference == report.score_difference == 0
+    assert report.max_box_error == report.max_score_error == 0
     assert report.allowed_pixels == pytest.approx(32e-4)
 
 
 def test_differences():
     actual = changed(1, score=0.80005, box=(50.003, 10, 70, 29.998))
     report = compared(answers(FIRST, SECOND), actual)
-    assert report.box_difference == pytest.approx(3e-3, rel=1e-2)
-    assert report.score_difference == pytest.approx(5e-5, rel=1e-2)
+    assert report.max_box_error == pytest.approx(3e-3, rel=1e-2)
+    assert report.max_score_error == pytest.approx(5e-5, rel=1e-2)
     assert compared(answers(FIRST, SECOND), actual, 1e-3).agreement == 1
 
 
@@ -135,8 +135,8 @@ def test_swap_of_ties():
     expected = answers([FIRST[0], other], SECOND)
     swapped = answers([(1, 0.9, other[2]), (1, 0.89999, FIRST[0][2])], SECOND)
     report = compared(expected, swapped)
-    assert report.score_difference == pytest.approx(1e-5, rel=0.1)
-    assert report.box_difference == 0
+    assert report.max_score_error == pytest.approx(1e-5, rel=0.1)
+    assert report.max_box_error == 0
     # Boxes swapped between scores that differ are other detections.
     far = answers([(1, 0.9, other[2]), (1, 0.8, FIRST[0][2])], SECOND)
     assert refused(far).agreement < 1
@@ -186,7 +186,7 @@ def test_masks():
     expected = answers(FIRST, SECOND, masks=0.1)
     near = answers(FIRST, SECOND, masks=0.1005)
     report = compared(expected, near)
-    assert report.mask_difference == pytest.approx(5e-4, rel=1e-2)
+    assert report.max_mask_error == pytest.approx(5e-4, rel=1e-2)
     assert "masks differ by" in str(report)
     far = answers(FIRST, SECOND, masks=0.102)
     assert refused(far, expected=expected).agreement == 0
@@ -235,13 +235,13 @@ def test_what_makes_images_distinct():
 
 def test_answers_of_another_layout():
     whole = answers(FIRST, SECOND)
-    with pytest.raises(ExportMismatch, match="answers the shapes") as error:
+    with pytest.raises(ExportMismatch, match="has outputs of shapes") as error:
         compared(whole, {**whole, "boxes": whole["boxes"][:, :3]})
     assert error.value.report is None
-    with pytest.raises(ExportMismatch, match="answers the shapes"):
+    with pytest.raises(ExportMismatch, match="has outputs of shapes"):
         compared(answers(FIRST, SECOND, masks=0.1), whole)
     miscounted = {**whole, "count": whole["count"] - 1}
-    with pytest.raises(ExportMismatch, match="other places than its counts"):
+    with pytest.raises(ExportMismatch, match="do not match its counts"):
         compared(whole, miscounted)
 
 

@@ -33,10 +33,10 @@ def test_every_format(kind, format, tmp_path):
     boxes, scores, masks = LIMITS.get(format.split()[-1], LIMITS["exact"])
     assert report.agreement == 1
     assert report.detections >= 20
-    assert report.box_difference < boxes
-    assert report.score_difference < scores
-    assert (report.mask_difference is None) == (kind != "mask_rcnn")
-    assert (report.mask_difference or 0) < masks
+    assert report.max_box_error < boxes
+    assert report.max_score_error < scores
+    assert (report.max_mask_error is None) == (kind != "mask_rcnn")
+    assert (report.max_mask_error or 0) < masks
     assert detection_matrix.row(kind, format, report)[3].endswith("100.0%")
     if "TFLite" in format:
         assert not any("FLEX" in name.upper() for name in report.ops)

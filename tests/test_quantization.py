@@ -254,7 +254,7 @@ def test_agreement_counts(monkeypatch):
     fields["tolerance"] = 0.3
     report = compare.compare(expected, actual, least_agreement=0.96, **fields)
     assert report.variation == pytest.approx(2 * 0.25 * 0.75)
-    assert report.mean_difference == pytest.approx(0.02)
+    assert report.mean_absolute_error == pytest.approx(0.02)
     with pytest.raises(ExportMismatch, match="top-1 of 96.0%.*needed 97%"):
         compare.compare(expected, actual, least_agreement=0.97, **fields)
 

@@ -117,7 +117,7 @@ def test_layout_and_names(case):
     assert written["seconds"] > 0
     assert written["threads"] is None
     assert "TensorFlow's threads" in str(report)
-    assert "generated pictures" in written["notes"][-1]
+    assert "generated images" in written["notes"][-1]
     signatures = tf.saved_model.load(served / "3").signatures
     given = {
         name: {
@@ -279,7 +279,7 @@ def test_wrong_answers_to_pictures_are_not_kept(tmp_path, monkeypatch):
         return original(image, preprocessing)
 
     monkeypatch.setattr(pictures, "_shown", shown)
-    with pytest.raises(ExportMismatch, match="answers to pictures differ"):
+    with pytest.raises(ExportMismatch, match="outputs for images differ"):
         eca_keras.export_saved_model(
             classifier(first=[layers.Rescaling(1 / 255)]),
             tmp_path / "net",
@@ -318,7 +318,7 @@ def test_wrong_arguments(arguments, sentence, tmp_path):
 
 
 def test_logits_are_no_probabilities(tmp_path):
-    with pytest.raises(ValueError, match="`model` must answer probabilities"):
+    with pytest.raises(ValueError, match="`model` must return probabilities"):
         eca_keras.export_saved_model(
             classifier(activation="linear"),
             tmp_path / "net",

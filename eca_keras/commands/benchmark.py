@@ -97,9 +97,9 @@ class Benchmark:
                     f"Received: {name}={value}"
                 )
         if self.figure:  # before the minutes that it takes to measure
-            from eca_keras.utils.figures import check_picture
+            from eca_keras.utils.figures import check_figure
 
-            check_picture(self.figure)
+            check_figure(self.figure)
 
     def run(self) -> None:
         from eca_keras.profiling.tables import write_csv
@@ -173,7 +173,7 @@ class Benchmark:
             path = self.figure
             if number:
                 path = path.with_stem(f"{path.stem}-{number + 1}")
-            runtimes.write_picture(group, path)
+            runtimes.write_figure(group, path)
         return rows
 
     def _networks(self, name):

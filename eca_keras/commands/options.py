@@ -268,11 +268,10 @@ def _argument(kind, field, given):
         markers.append(tyro.conf.Positional)
     if not hasattr(kind, "with_defaults"):
         markers.append(tyro.conf.FlagCreatePairsOff)
-    annotated = typing.Annotated[
-        _plain(_hints(kind)[field.name]),
-        tyro.conf.arg(help=_help(kind, field), **shown),
-        *markers,
-    ]
+    words = tyro.conf.arg(help=_help(kind, field), **shown)
+    # A tuple: Python 3.10 has no star in a subscript.
+    parts = (_plain(_hints(kind)[field.name]), words, *markers)
+    annotated = typing.Annotated[parts]
     if default is dataclasses.MISSING:
         return field.name, annotated
     return (

@@ -1,13 +1,20 @@
-"""What a file of a detector takes and answers."""
+"""What the file of a detector takes and returns."""
+
+from __future__ import annotations
+
+import reprlib
+from typing import Any
+from typing import ClassVar
+from typing import Literal
 
 import numpy as np
 
+from eca_keras.applications.detection.detector import Detector
 from eca_keras.applications.preprocessing import IMAGENET_MEAN
 from eca_keras.applications.preprocessing import IMAGENET_STD
 from eca_keras.applications.preprocessing import mean_pixel
 from eca_keras.applications.preprocessing import preprocess_input
 from eca_keras.errors import InputError
-from eca_keras.export import checks
 from eca_keras.export.backend import tf
 from eca_keras.export.checking import detector as detection_report
 from eca_keras.export.checking import samples as sampling
@@ -16,16 +23,17 @@ from eca_keras.export.checking.pairs import Pairs
 from eca_keras.export.endpoints import INPUT_NAME
 from eca_keras.export.endpoints import Endpoint
 from eca_keras.export.metadata import Metadata
+from eca_keras.export.metadata import check_labels
+from eca_keras.utils import checks
+from eca_keras.utils.types import Normalization
 
 SIZES = "sizes"
 
-PIXELS = (None, "uint8", "float32")
-
-# Of float32, where all should agree: a suppression that is decided by the last
-# digit of an overlap takes another box in another runtime.
+# Of float32, where all should agree: an NMS that is decided by the last digit
+# of an IoU keeps another box in another runtime.
 EXACT_AGREEMENT = 0.99
 
-# Heights and widths of pictures within the padding, as shares of it.
+# Heights and widths of images within the padding, as fractions of it.
 PARTS = ((1, 1), (1, 0.75), (0.75, 1))
 
 # What the preprocessing of a detector is called as a file.
@@ -33,32 +41,32 @@ FILE = "detection.json"
 
 
 class DetectionEndpoint(Endpoint):
-    """A detector as a file has it: from images to detections.
+    """A detector to export, with what its file takes.
 
     `export_saved_model`, `export_tflite` and `export_onnx` take one, or a
     detector alone for one with the defaults. The whole detector is in the
-    file: the decoding of the boxes, the non-maximum suppression, the masks.
+    file: the decoding of the boxes, the NMS, the masks.
 
-    The file takes `images`, `(batch, height, width, channels)` of the
-    detector's `input_shape`, pictures that keep their ratio, padded at the
-    right and at the bottom, and answers what `predict` does, best detections
-    first: `boxes` `(batch, max_detections, 4)`, float32 corners
+    The file takes `images` of shape `(batch, height, width, channels)`, the
+    detector's `input_shape`: images that keep their ratio, padded at the
+    right and at the bottom. Its outputs are those of `predict`, best
+    detections first: `boxes` `(batch, max_detections, 4)`, float32 corners
     `(x1, y1, x2, y2)` in pixels of `images`, `scores` and int32 `labels`
     `(batch, max_detections)`, int32 `count` `(batch,)`, and of a Mask R-CNN
     `masks` `(batch, max_detections, 28, 28)`, probabilities within the box.
-    Places beyond the count hold 0, label -1.
+    Entries beyond the count are 0, with label -1.
 
     Args:
         detector: A `RetinaNet`, `FasterRCNN` or `MaskRCNN`.
         sizes: Whether the file takes `sizes` as well, int32 `(batch, 2)`:
-            heights and widths of the pictures within the padding, out of
-            which detections are kept. Without, they may reach into it.
+            heights and widths of the images within the padding, to which
+            boxes are clipped. Without, boxes may reach into the padding.
         pixels: `None` for images as `preprocess_input` makes them, or
             `"uint8"` or `"float32"` for pixels from 0 to 255 of this type,
-            padded with the pixel of their mean, which the file normalises.
+            padded with their mean pixel, which the file normalizes.
         preprocessing: `Preprocessing`, or the `settings` of a
-            `TrainedDetector`, with the `mean` and `std` that images are
-            normalised with; `None` for ImageNet's.
+            `TrainedDetector`, with the `mean` and `std` to normalize images
+            with; `None` for ImageNet's.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -78,35 +86,41 @@ class DetectionEndpoint(Endpoint):
     {'images': 'uint8', 'sizes': 'int32'}
     """
 
-    tolerance = 1e-4
+    tolerance: ClassVar[float] = 1e-4
 
     # Feature maps of large images are hundreds of megabytes.
-    max_batch = 2
+    max_batch: ClassVar[int] = 2
 
     # Before, ONNX had no GatherND of batches.
-    least_opset = 12
+    least_opset: ClassVar[int] = 12
 
     def __init__(
-        self, detector, *, sizes=False, pixels=None, preprocessing=None
+        self,
+        detector: Detector,
+        *,
+        sizes: bool = False,
+        pixels: Literal["uint8", "float32"] | None = None,
+        preprocessing: Normalization | None = None,
     ):
-        from eca_keras.applications.detection.detector import Detector
-
-        if not isinstance(detector, Detector):
-            raise InputError(
-                "`detector` must be a RetinaNet, FasterRCNN or MaskRCNN. "
-                f"Received: detector={detector!r}"
-            )
-        if pixels not in PIXELS:
-            raise InputError(
-                "`pixels` must be None, 'uint8' or 'float32'. "
-                f"Received: pixels={pixels!r}"
-            )
-        if preprocessing is not None and preprocessing.mean is None:
-            raise InputError(
-                "`preprocessing` must have a mean and a standard deviation: "
-                "a detector takes normalised images. Received: "
-                f"preprocessing={preprocessing!r}"
-            )
+        checks.check(
+            "detector",
+            detector,
+            isinstance(detector, Detector),
+            "must be a RetinaNet, FasterRCNN or MaskRCNN",
+        )
+        checks.check(
+            "pixels",
+            pixels,
+            pixels in (None, "uint8", "float32"),
+            "must be None, 'uint8' or 'float32'",
+        )
+        checks.check(
+            "preprocessing",
+            preprocessing,
+            preprocessing is None or preprocessing.mean is not None,
+            "must have a mean and a standard deviation: a detector takes "
+            "normalized images",
+        )
         super().__init__(detector)
         self.sizes = sizes
         self.pixels = pixels
@@ -114,11 +128,13 @@ class DetectionEndpoint(Endpoint):
         if pixels is not None and self.image_shape[-1] != 3:
             raise InputError(
                 "`pixels` must be None for a detector of images that have "
-                "not 3 channels: these are normalised in a way of their own. "
+                "not 3 channels: these are normalized in a way of their own. "
                 f"Received: pixels={pixels!r}, images of {self.image_shape}"
             )
 
-    def __call__(self, images, sizes=None):
+    def __call__(  # type: ignore[override]
+        self, images: Any, sizes: Any = None
+    ) -> dict[str, Any]:
         if self.pixels is not None:
             images = preprocess_input(
                 images, "channels_last", preprocessing=self.preprocessing
@@ -151,12 +167,12 @@ class DetectionEndpoint(Endpoint):
                 "`DetectionEndpoint`. Received: "
                 f"preprocessing={preprocessing!r}"
             )
-        checks.check_labels(labels, self.model.num_classes)
+        check_labels(labels, self.model.num_classes)
         height, width, channels = self.image_shape
-        mean, std = self._moments()
+        mean, std = self._mean_and_std()
         padding = None if mean is None else mean_pixel(mean)
         if self.pixels is not None:
-            mean, std = None, None  # the file normalises
+            mean, std = None, None  # the file normalizes
         fields = {
             "class_names": labels,
             "height": height,
@@ -168,8 +184,8 @@ class DetectionEndpoint(Endpoint):
         }
         return Metadata(labels, fields, FILE)
 
-    def _moments(self):
-        """What images are normalised with, before the file or in it."""
+    def _mean_and_std(self):
+        """What images are normalized with, before the file or in it."""
         if self.image_shape[-1] != 3:
             return None, None
         if self.preprocessing is None:
@@ -177,12 +193,13 @@ class DetectionEndpoint(Endpoint):
         return self.preprocessing.mean, self.preprocessing.std
 
     def check_quantization(self, quantize):
-        if quantize not in ("none", "float16"):
-            raise InputError(
-                "`quantize` must be 'none' or 'float16' for a detector: in 8 "
-                "bits boxes move by pixels, and other detections win the "
-                f"suppression. Received: quantize={quantize!r}"
-            )
+        checks.check(
+            "quantize",
+            quantize,
+            quantize in ("none", "float16"),
+            "must be 'none' or 'float16' for a detector: in 8 bits boxes move "
+            "by pixels, and NMS keeps other detections",
+        )
 
     def samples(self, samples, shape, count=sampling.COUNT):
         images, sizes = samples, None
@@ -190,7 +207,7 @@ class DetectionEndpoint(Endpoint):
             _check_names(samples)
             images, sizes = samples.get(INPUT_NAME), samples.get(SIZES)
         if images is None and self.pixels is not None:
-            images = sampling.pictures(count, shape)
+            images = sampling.pixels(count, shape)
         if images is None:
             images = sampling.generate(self.model, shape, count)
         dtype = self.specs()[INPUT_NAME].dtype.as_numpy_dtype
@@ -199,7 +216,7 @@ class DetectionEndpoint(Endpoint):
             _check_no_sizes(sizes)
             return {INPUT_NAME: images}
         if sizes is None:
-            # Of some only a part, to see that the file heeds it.
+            # Of some only a part, to see that the file uses it.
             parts = np.resize(PARTS, (len(images), 2))
             sizes = np.ceil(parts * images.shape[1:3])
         return {INPUT_NAME: images, SIZES: _checked_sizes(sizes, images)}
@@ -209,30 +226,20 @@ class DetectionEndpoint(Endpoint):
         threshold = self.model.score_threshold
         pairs = Pairs(before, after, limits, threshold)
         return (
-            f"moves boxes by up to {pairs.box_difference:.1e} px and changes "
-            f"scores by up to {pairs.score_difference:.1e}; of "
+            f"moves boxes by up to {pairs.max_box_error:.1e} px and changes "
+            f"scores by up to {pairs.max_score_error:.1e}; of "
             f"{pairs.total} detections {pairs.total - pairs.paired} go and "
             f"{pairs.found - pairs.paired} come"
         )
 
-    def compare(
-        self,
-        expected,
-        actual,
-        *,
-        kind,
-        allow_constant,
-        least_agreement=EXACT_AGREEMENT,
-        **fields,
-    ):
-        if kind.weights == "float32":
+    def compare(self, expected, actual, *, numbers, least_agreement, **fields):
+        if numbers.weights == "float32":
             least_agreement = EXACT_AGREEMENT
         return detection_report.compare(
             expected,
             actual,
             threshold=self.model.score_threshold,
             least_agreement=least_agreement,
-            allow_constant=allow_constant,
             **fields,
         )
 
@@ -255,7 +262,7 @@ def _check_no_sizes(sizes):
 
 
 def _checked_sizes(sizes, images):
-    """Returns heights and widths for images as int32."""
+    """Return heights and widths for images as int32."""
     sizes = np.asarray(sizes)
     count, *limits = images.shape[:3]
     whole = sizes.shape == (count, 2) and np.array_equal(
@@ -265,6 +272,6 @@ def _checked_sizes(sizes, images):
         raise InputError(
             "`samples` must have `sizes` of shape (count, 2), whole numbers "
             f"from 1 to {limits} for each of the {count} images. Received: "
-            f"sizes={checks.shortened(sizes.tolist())}"
+            f"sizes={reprlib.repr(sizes.tolist())}"
         )
     return sizes.astype("int32")

@@ -13,33 +13,119 @@ which an image is not the one that the network was measured on.
 An ONNX file gets them as its `metadata_props`.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import json
+import reprlib
 import zipfile
+from typing import Any
 
 from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.errors import InputError
-from eca_keras.export import checks
+from eca_keras.utils import checks
+
+LABELS = "labels.txt"
 
 # The earliest that a zip archive can say: equal models make equal files.
 DATE = (1980, 1, 1, 0, 0, 0)
 
 
-def check(preprocessing, labels, model):
-    """Returns the labels to use, after checking that all three fit.
+@dataclasses.dataclass(frozen=True)
+class Metadata:
+    """What travels inside a file.
+
+    Attributes:
+        labels: List of the names of the classes, or `None`.
+        preprocessing: What images go through before the file, a dictionary,
+            or `None`.
+        file: What the preprocessing is called as a file.
+    """
+
+    labels: list[str] | None
+    preprocessing: dict[str, Any] | None
+    file: str = Preprocessing.FILE
+
+    def texts(self):
+        """Return the small files: a dictionary from names to their text."""
+        files = {}
+        if self.labels is not None:
+            files[LABELS] = "".join(f"{label}\n" for label in self.labels)
+        if self.preprocessing is not None:
+            text = json.dumps(self.preprocessing, indent=2)
+            files[self.file] = f"{text}\n"
+        return files
+
+    def append(self, path):
+        """Append the small files to a TFLite file, as a zip archive."""
+        contents = self.texts()
+        if not contents:
+            return
+        with zipfile.ZipFile(path, "a") as archive:
+            for name, text in contents.items():
+                archive.writestr(zipfile.ZipInfo(name, DATE), text.encode())
+
+    def add_properties(self, proto):
+        """Add `labels`, a JSON list, and the preprocessing to ONNX."""
+        name = self.file.removesuffix(".json")
+        values = {"labels": self.labels, name: self.preprocessing}
+        for key, value in values.items():
+            if value is not None:
+                text = json.dumps(value, ensure_ascii=False)
+                proto.metadata_props.add(key=key, value=text)
+
+
+def of_network(model, labels, preprocessing):
+    """Return the `Metadata` of a network, after checking that all three fit.
 
     Args:
-        preprocessing: `Preprocessing` or `None`.
-        labels: List of strings or `None`.
         model: Model with one input and one output.
+        labels: List of strings or `None`.
+        preprocessing: `Preprocessing` or `None`.
     """
-    if preprocessing is None:
-        return labels
-    if not isinstance(preprocessing, Preprocessing):
+    fields = None
+    if preprocessing is not None:
+        _check_preprocessing(model, preprocessing)
+        if labels is not None and tuple(labels) != preprocessing.labels:
+            raise InputError(
+                "`labels` must be None or those of `preprocessing`. "
+                "Received: other labels"
+            )
+        labels = list(preprocessing.labels)
+        fields = dataclasses.asdict(preprocessing)
+    check_labels(labels, model.outputs[0].shape[-1])
+    return Metadata(labels, fields)
+
+
+def check_labels(labels, classes):
+    """Check that there is one line of text for each class."""
+    if labels is None:
+        return
+    one_line = isinstance(labels, (list, tuple)) and all(
+        isinstance(label, str) and label.splitlines() == [label]
+        for label in labels
+    )
+    if not one_line or len(labels) != classes:
         raise InputError(
-            "`preprocessing` must be an eca_keras Preprocessing or None. "
-            f"Received: preprocessing={preprocessing!r}"
+            "`labels` must be a list of non-empty strings without line "
+            f"breaks, one per output of the model, so {classes}. "
+            f"Received: labels={reprlib.repr(labels)}"
         )
+
+
+def write_text(path, text):
+    """Write text as UTF-8, with line breaks as they are everywhere."""
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+
+
+def _check_preprocessing(model, preprocessing):
+    checks.check(
+        "preprocessing",
+        preprocessing,
+        isinstance(preprocessing, Preprocessing),
+        "must be an eca_keras Preprocessing or None",
+    )
     size, channels = preprocessing.image_size, preprocessing.channels
     shape, classes = model.inputs[0].shape[1:], model.outputs[0].shape[1:]
     fits = len(shape) == 3 and all(
@@ -58,60 +144,3 @@ def check(preprocessing, labels, model):
             f"Received: {len(preprocessing.labels)} labels for outputs of "
             f"shape {tuple(classes)}"
         )
-    if labels is not None and tuple(labels) != preprocessing.labels:
-        raise InputError(
-            "`labels` must be None or those of `preprocessing`. Received: "
-            "other labels"
-        )
-    return list(preprocessing.labels)
-
-
-@dataclasses.dataclass(frozen=True)
-class Metadata:
-    """What travels inside a file.
-
-    Attributes:
-        labels: List of the names of the classes, or `None`.
-        preprocessing: What images go through before the file, a dictionary,
-            or `None`.
-        file: What the preprocessing is called as a file.
-    """
-
-    labels: list | None
-    preprocessing: dict | None
-    file: str = Preprocessing.FILE
-
-    def texts(self):
-        """The small files: a dictionary from their names to their text."""
-        files = {}
-        if self.labels is not None:
-            files[checks.LABELS] = "".join(f"{x}\n" for x in self.labels)
-        if self.preprocessing is not None:
-            text = json.dumps(self.preprocessing, indent=2)
-            files[self.file] = f"{text}\n"
-        return files
-
-    def append(self, path):
-        """Appends the small files to a TFLite file, as a zip archive."""
-        contents = self.texts()
-        if not contents:
-            return
-        with zipfile.ZipFile(path, "a") as archive:
-            for name, text in contents.items():
-                archive.writestr(zipfile.ZipInfo(name, DATE), text.encode())
-
-    def add_properties(self, proto):
-        """Adds `labels`, a JSON list, and the preprocessing to ONNX."""
-        name = self.file.removesuffix(".json")
-        values = {"labels": self.labels, name: self.preprocessing}
-        for key, value in values.items():
-            if value is not None:
-                text = json.dumps(value, ensure_ascii=False)
-                proto.metadata_props.add(key=key, value=text)
-
-
-def fields(preprocessing):
-    """Returns the preprocessing as a dictionary, `None` as it is."""
-    if preprocessing is None:
-        return None
-    return dataclasses.asdict(preprocessing)

@@ -1,26 +1,27 @@
 """The float32 twin of a model that computes in another precision."""
 
-import contextlib
-
 import keras
 
 from eca_keras.errors import InputError
-from eca_keras.export.checking.network import keras_outputs
+from eca_keras.export.checking.outputs import model_outputs
+from eca_keras.utils.keras_graph import custom_classes
+from eca_keras.utils.keras_graph import flatten_layers
+from eca_keras.utils.keras_graph import policy_scope
 
 OTHER = ("float16", "bfloat16", "float64")
 POLICIES = (*OTHER, "mixed_float16", "mixed_bfloat16")
 
 
 def other_dtypes(model):
-    """Returns the names of the float types besides float32 in a model."""
+    """Return the names of the float types besides float32 in a model."""
     found = {model.inputs[0].dtype}
-    for layer in model._flatten_layers():
+    for layer in flatten_layers(model):
         found |= {layer.compute_dtype, layer.variable_dtype}
     return sorted(found & set(OTHER))
 
 
 def lowered(endpoint, samples):
-    """Returns what formats export whose runtimes compute in float32.
+    """Return what formats export whose runtimes compute in float32.
 
     Args:
         endpoint: The `Endpoint`.
@@ -35,12 +36,12 @@ def lowered(endpoint, samples):
     if not dtypes:
         return endpoint, samples, ()
     twin = endpoint.on(in_float32(endpoint.model))
-    before = keras_outputs(endpoint, samples)
+    before = model_outputs(endpoint, samples)
     samples = {
         name: samples[name].astype(spec.dtype.as_numpy_dtype)
         for name, spec in twin.specs().items()
     }
-    change = twin.change(before, keras_outputs(twin, samples))
+    change = twin.change(before, model_outputs(twin, samples))
     note = (
         f"the model computes in {' and '.join(dtypes)} and was rebuilt in "
         f"float32, which {change}"
@@ -49,20 +50,18 @@ def lowered(endpoint, samples):
 
 
 def in_float32(model):
-    """Rebuilds a model with the same weights and float32 everywhere.
+    """Rebuild a model with the same weights and float32 everywhere.
 
     Raises:
         ValueError: if the model cannot be rebuilt from its config.
     """
-    # A custom layer need not be registered: its class is at hand.
-    classes = {
-        type(layer).__name__: type(layer)
-        for layer in model._flatten_layers()
-        if not type(layer).__module__.startswith("keras.")
-    }
     try:
         config = _lower(model.get_config())
-        with _float32_policy(), keras.saving.custom_object_scope(classes):
+        # Layers that a custom layer makes inside follow the global policy.
+        with (
+            policy_scope("float32"),
+            keras.saving.custom_object_scope(custom_classes(model)),
+        ):
             rebuilt = type(model).from_config(config)
         weights = [weight.astype("float32") for weight in model.get_weights()]
         rebuilt.set_weights(weights)
@@ -76,19 +75,8 @@ def in_float32(model):
     return rebuilt
 
 
-@contextlib.contextmanager
-def _float32_policy():
-    # Layers that a custom layer makes inside follow the global policy.
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(policy)
-
-
 def _lower(config):
-    """Replaces dtype policies, and dtypes of inputs and casts, in a config."""
+    """Replace dtype policies, and dtypes of inputs and casts, in a config."""
     if isinstance(config, (list, tuple)):
         return type(config)(_lower(value) for value in config)
     if not isinstance(config, dict):

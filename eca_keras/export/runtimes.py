@@ -1,45 +1,43 @@
 """Latency of networks in the runtimes that they are exported to."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import os
 import tempfile
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from eca_keras.errors import InputError
-from eca_keras.errors import require
-from eca_keras.export import checks
 from eca_keras.export.backend import tf
 from eca_keras.export.endpoints import INPUT_NAME
-from eca_keras.export.endpoints import OUTPUT_NAME
-from eca_keras.export.onnx import export_onnx
-from eca_keras.export.tflite.convert import export_tflite
-from eca_keras.profiling import timing as benchmarking
-from eca_keras.utils import checks as value_checks
+from eca_keras.export.endpoints import model_input
+from eca_keras.export.formats import FORMATS
+from eca_keras.profiling import tables
+from eca_keras.profiling import timing
+from eca_keras.utils import checks
 from eca_keras.utils.figures import new_figure
 from eca_keras.utils.figures import save_figure
-from eca_keras.utils.quiet import quiet
+from eca_keras.utils.types import PathLike
 
 
-@dataclasses.dataclass(frozen=True)
-class RuntimeLatency:
-    """What one model took in one runtime, and by how much that differs.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RuntimeLatency(tables.Timing):
+    """How fast a model is in a runtime, beside the first model in it.
 
     Attributes:
         model: Name of the model.
         runtime: One of `RUNTIMES`.
         batch_size: Samples per call.
         threads: Threads that a call may use.
-        rounds: Number of timed calls.
-        seconds: Median wall-clock time of a call.
-        seconds_lower, seconds_upper: First and third quartile of it.
         samples_per_second: `batch_size / seconds`.
         size: Bytes of the exported file; of the weights where there is none.
-        ratio: Median over the rounds of this model's time by that of the
-            first model in the same runtime and round.
-        ratio_lower, ratio_upper: First and third quartile of it.
         runtime_ratio: Median over the rounds of this model's time by that of
             the same model in the first runtime.
     """
@@ -48,38 +46,31 @@ class RuntimeLatency:
     runtime: str
     batch_size: int
     threads: int
-    rounds: int
-    seconds: float
-    seconds_lower: float
-    seconds_upper: float
     samples_per_second: float
     size: int
-    ratio: float
-    ratio_lower: float
-    ratio_upper: float
     runtime_ratio: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """A model in a runtime: a call that waits for its answer, and bytes."""
+    """A model in a runtime: a call that waits for its outputs, and bytes."""
 
-    step: object
+    step: Callable[[], Any]
     size: int
 
 
 def benchmark_runtimes(
-    models,
+    models: Mapping[str, keras.Model | Callable[[], keras.Model]],
     *,
-    runtimes=("keras", "tflite", "tflite-int8", "onnx"),
-    batch_size=1,
-    threads=1,
-    rounds=20,
-    warmup=3,
-    seed=0,
-    progress=None,
-):
-    """Times inference of models in several runtimes, all taking turns.
+    runtimes: Sequence[str] = ("keras", "tflite", "tflite-int8", "onnx"),
+    batch_size: int = 1,
+    threads: int = 1,
+    rounds: int = 20,
+    warmup: int = 3,
+    seed: int = 0,
+    progress: Callable[[str], Any] | None = None,
+) -> list[RuntimeLatency]:
+    """Time inference of models in several runtimes, all taking turns.
 
     In each round every model makes one call in every runtime, on the same
     random images, in an order that changes from round to round. The exports
@@ -112,9 +103,8 @@ def benchmark_runtimes(
         ImportError: if a runtime is not installed.
     """
     progress = progress or (lambda line: None)
-    _check(runtimes, threads)
-    checks.check_batch_size(batch_size)
-    benchmarking.check(models, (batch_size,), None, rounds, warmup)
+    _check(runtimes, threads, batch_size)
+    timing.check(models, (batch_size,), None, rounds, warmup)
     if {"keras", "xla"} & set(runtimes):
         use_threads(threads)
     models = {
@@ -127,54 +117,43 @@ def benchmark_runtimes(
         for runtime in runtimes:
             for name, model in models.items():
                 progress(f"{name}: preparing {runtime}")
-                shape = tuple(checks.model_input(model).shape[1:])
+                shape = tuple(model_input(model).shape[1:])
                 images = rng.standard_normal((batch_size, *shape), "float32")
                 prepared[runtime, name] = RUNTIMES[runtime](
                     model, images, threads, folder
                 )
-        wall, _ = benchmarking.time_steps(
-            [each.step for each in prepared.values()], rounds, warmup
-        )
-    columns = dict(zip(prepared, wall.T, strict=True))
+        steps = [each.step for each in prepared.values()]
+        times = timing.time_steps(steps, rounds, warmup)
     rows = []
-    for (runtime, name), seconds in columns.items():
-        row = _row(
-            seconds,
-            columns[runtime, next(iter(models))],
-            columns[runtimes[0], name],
-            model=name,
-            runtime=runtime,
-            batch_size=batch_size,
-            threads=threads,
-            size=prepared[runtime, name].size,
-        )
+    for number, each in enumerate(prepared.values()):
+        fields = {"threads": threads, "size": each.size}
+        row = _row(list(prepared), times, number, batch_size, **fields)
         rows.append(row)
         progress(
-            f"{name}, {runtime}: {1e3 * row.seconds:.2f} ms, "
+            f"{row.model}, {row.runtime}: {1e3 * row.seconds:.2f} ms, "
             f"ratio {row.ratio:.3f}"
         )
     return rows
 
 
-def _check(runtimes, threads):
+def _check(runtimes, threads, batch_size):
+    received = ",".join(map(str, runtimes))
     if not runtimes or not set(runtimes) <= RUNTIMES.keys():
         raise InputError(
             f"`runtimes` must be some of {', '.join(RUNTIMES)}. "
-            f"Received: runtimes={','.join(map(str, runtimes))}"
+            f"Received: runtimes={received}"
         )
     if len(set(runtimes)) < len(runtimes):
         raise InputError(
             "`runtimes` must be different from each other. "
-            f"Received: runtimes={','.join(runtimes)}"
+            f"Received: runtimes={received}"
         )
-    if not value_checks.is_int(threads) or threads < 1:
-        raise InputError(
-            f"`threads` must be a positive integer. Received: {threads!r}"
-        )
+    checks.check_count("threads", threads)
+    checks.check_count("batch_size", batch_size)
 
 
 def use_threads(threads):
-    """Has TensorFlow use this many threads, for the rest of the process.
+    """Have TensorFlow use this many threads, for the rest of the process.
 
     Raises:
         ValueError: if it already runs with another number.
@@ -194,7 +173,7 @@ def use_threads(threads):
             ) from None
 
 
-def _keras(model, images, threads, folder, **options):
+def _in_keras(model, images, threads, folder, **options):
     function = tf.function(
         lambda tensor: model(tensor, training=False), **options
     )
@@ -208,119 +187,78 @@ def _keras(model, images, threads, folder, **options):
     )
 
 
-def _tflite(model, images, threads, folder, **options):
-    require("export", "The runtime tflite", "ai_edge_litert")
-    from ai_edge_litert.interpreter import Interpreter
-
-    path = os.path.join(folder, "model.tflite")
-    export_tflite(
-        model,
-        path,
-        batch_size=len(images),
-        allow_constant=True,
-        **options,
+def _exported(row, options, model, images, threads, folder):
+    path = os.path.join(folder, row.file)
+    report = row.load()(
+        model, path, batch_size=len(images), allow_constant=True, **options
     )
-    with open(path, "rb") as file:
-        content = file.read()
-    with quiet():
-        loaded = Interpreter(model_content=content, num_threads=threads)
-        loaded.allocate_tensors()
-    given = loaded.get_input_details()[0]["index"]
-    answered = loaded.get_output_details()[0]["index"]
+    run = row.open_file(path, threads)
+    return Prepared(lambda: run({INPUT_NAME: images}), report.size)
 
-    def step():
-        loaded.set_tensor(given, images)
-        loaded.invoke()
-        return loaded.get_tensor(answered)
-
-    return Prepared(step, len(content))
-
-
-def _onnx(model, images, threads, folder):
-    require("export", "The runtime onnx", "onnxruntime")
-    import onnxruntime
-
-    path = os.path.join(folder, "model.onnx")
-    export_onnx(model, path, batch_size=len(images), allow_constant=True)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4  # fatal only: errors are exceptions
-    session = onnxruntime.InferenceSession(
-        path, options, providers=["CPUExecutionProvider"]
-    )
-    return Prepared(
-        lambda: session.run([OUTPUT_NAME], {INPUT_NAME: images}),
-        os.path.getsize(path),
-    )
-
-
-# A fresh network answers nearly a constant, which 8 bits cannot resolve: the
-# integers are timed whatever they say.
-UNCOMPARED = {"least_agreement": 0.0, "tolerance": 1e9}
 
 # How a model is prepared for each runtime: a function of the model, a batch
 # of images, the number of threads and a folder for what is exported.
-RUNTIMES = {
-    "keras": _keras,
-    "xla": functools.partial(_keras, jit_compile=True),
-    "tflite": _tflite,
-    "tflite-float16": functools.partial(_tflite, quantize="float16"),
-    "tflite-dynamic": functools.partial(
-        _tflite, quantize="dynamic", **UNCOMPARED
-    ),
-    "tflite-int8": functools.partial(_tflite, quantize="int8", **UNCOMPARED),
-    "onnx": _onnx,
+RUNTIMES: dict[str, Callable[..., Any]] = {
+    "keras": _in_keras,
+    "xla": functools.partial(_in_keras, jit_compile=True),
+    **{
+        runtime: functools.partial(_exported, row, options)
+        for row in FORMATS.values()
+        for runtime, options in row.runtimes.items()
+    },
 }
 
 
-def _row(seconds, first_model, first_runtime, **fields):
-    lower, middle, upper = benchmarking.quartiles(seconds)
-    ratios = benchmarking.quartiles(seconds / first_model)
+def _row(keys, times, number, batch_size, **fields):
+    """Summarize the rounds of a model in a runtime.
+
+    Args:
+        keys: Runtime and name of each column of `times`.
+        times: Wall-clock and CPU seconds, see `timing.time_steps`.
+        number: The column.
+        batch_size: Samples per call.
+        **fields: Other fields of the row.
+    """
+    wall, cpu = times
+    runtime, name = keys[number]
+    same_runtime = keys.index((runtime, keys[0][1]))
+    same_name = keys.index((keys[0][0], name))
+    values = tables.timing(wall, cpu, number, same_runtime)
     return RuntimeLatency(
-        rounds=len(seconds),
-        seconds=middle,
-        seconds_lower=lower,
-        seconds_upper=upper,
-        samples_per_second=fields["batch_size"] / middle,
-        ratio=ratios[1],
-        ratio_lower=ratios[0],
-        ratio_upper=ratios[2],
-        runtime_ratio=float(np.median(seconds / first_runtime)),
+        model=name,
+        runtime=runtime,
+        batch_size=batch_size,
+        samples_per_second=batch_size / values["seconds"],
+        runtime_ratio=float(np.median(wall[:, number] / wall[:, same_name])),
+        **values,
         **fields,
     )
 
 
-def format_runtimes(rows):
-    """Returns the rows as text, one line each below a line of titles."""
-    table = [
-        ("model", "runtime", "batch", "threads", "ms", "quartiles")
-        + ("samples/s", "MB", "ratio", "quartiles", "of first runtime")
-    ]
-    for row in rows:
-        table.append(
-            (
-                row.model,
-                row.runtime,
-                str(row.batch_size),
-                str(row.threads),
-                f"{1e3 * row.seconds:.2f}",
-                f"{1e3 * row.seconds_lower:.2f}-{1e3 * row.seconds_upper:.2f}",
-                f"{row.samples_per_second:.1f}",
-                f"{row.size / 1e6:.2f}",
-                f"{row.ratio:.3f}",
-                f"{row.ratio_lower:.3f}-{row.ratio_upper:.3f}",
-                f"{row.runtime_ratio:.2f}",
-            )
-        )
-    return benchmarking.aligned(table)
+# What fits into a terminal; the rows have more, for a CSV file.
+COLUMNS: tables.Columns = (
+    ("model", "model"),
+    ("runtime", "runtime"),
+    ("batch", "batch_size"),
+    ("ms", lambda row: f"{1e3 * row.seconds:.2f}"),
+    ("MB", lambda row: f"{row.size / 1e6:.2f}"),
+    ("ratio", lambda row: f"{row.ratio:.3f}"),
+    ("quartiles", lambda row: f"{row.ratio_lower:.3f}-{row.ratio_upper:.3f}"),
+    ("of first", lambda row: f"{row.runtime_ratio:.2f}"),
+)
 
 
-def write_picture(rows, path):
-    """Draws the rows as bars, one group for each runtime.
+def format_runtimes(rows: Sequence[RuntimeLatency]) -> str:
+    """Return the rows as text, one line each below a line of titles."""
+    return tables.format_table(rows, COLUMNS)
+
+
+def write_figure(rows: Sequence[RuntimeLatency], path: PathLike) -> None:
+    """Draw the rows as bars, one group for each runtime.
 
     Args:
         rows: List of `RuntimeLatency` of one batch size.
-        path: The picture, such as `latency.png` or `.svg`. It only appears,
+        path: The figure, such as `latency.png` or `.svg`. It only appears,
             or changes, once it is complete.
     """
     models = list(dict.fromkeys(row.model for row in rows))

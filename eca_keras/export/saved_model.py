@@ -1,24 +1,29 @@
 """TensorFlow SavedModel: the format of TensorFlow Serving."""
 
+from __future__ import annotations
+
+import contextlib
+import dataclasses
 import errno
 import os
+from typing import ClassVar
 
 import keras
+from numpy.typing import ArrayLike
 
-from eca_keras.errors import InputError
-from eca_keras.export import checks
-from eca_keras.export import signatures as pictures
+from eca_keras.applications.image_settings import Preprocessing
+from eca_keras.export import signatures
 from eca_keras.export.backend import tf
-from eca_keras.export.checking.network import count_of
-from eca_keras.export.checking.network import keras_outputs
-from eca_keras.export.checking.network import latency
-from eca_keras.export.checking.network import runtime_outputs
-from eca_keras.export.endpoints import OUTPUT_NAME
-from eca_keras.export.endpoints import endpoint_of
-from eca_keras.export.tflite.quantization import KINDS
-from eca_keras.utils import checks as value_checks
+from eca_keras.export.checking.report import Report
+from eca_keras.export.endpoints import Endpoint
+from eca_keras.export.exporter import Target
+from eca_keras.export.exporter import export
+from eca_keras.export.metadata import write_text
+from eca_keras.utils import checks
 from eca_keras.utils.files import staged_folder
+from eca_keras.utils.keras_graph import flatten_layers
 from eca_keras.utils.quiet import quiet
+from eca_keras.utils.types import PathLike
 
 # TensorFlow Serving keeps this folder for what the model's user brings along.
 EXTRA = "assets.extra"
@@ -38,18 +43,18 @@ WRITE_ERRORS = (
 
 
 def export_saved_model(
-    model,
-    path,
+    model: keras.Model | Endpoint,
+    path: PathLike,
     *,
-    samples=None,
-    labels=None,
-    tolerance=None,
-    preprocessing=None,
-    serving_version=None,
-    overwrite=True,
-    allow_constant=False,
-):
-    """Writes a SavedModel and checks that it answers what the model answers.
+    samples: ArrayLike | dict[str, ArrayLike] | None = None,
+    labels: list[str] | None = None,
+    tolerance: float | None = None,
+    preprocessing: Preprocessing | None = None,
+    serving_version: int | None = None,
+    overwrite: bool = True,
+    allow_constant: bool = False,
+) -> Report:
+    """Write a SavedModel and check that its outputs are those of the model.
 
     The folder needs neither this library nor Keras to be loaded. Its serving
     signature `serving_default` maps `images`, of any batch size, to
@@ -58,14 +63,14 @@ def export_saved_model(
     `assets.extra/report.json`.
 
     With `preprocessing` there are two more signatures, for any batch size,
-    whose pixels are those that `eca-keras predict` gives the model. Each
-    answers with `labels`, strings, and `probabilities`, float32, both of
-    shape `(batch, 5)`, the likeliest class first, or `(batch, classes)` for
-    fewer classes than 5:
+    which give the model the same pixels as `eca-keras predict`. Each returns
+    `labels`, strings, and `probabilities`, float32, both of shape
+    `(batch, 5)`, the likeliest class first, or `(batch, classes)` for fewer
+    classes than 5:
 
     - `classify` takes `image_bytes`, strings of shape `(batch,)`: the
-      contents of JPEG, PNG, BMP or GIF files, of any sizes. A JPEG is turned
-      as its Exif data says. TensorFlow Serving's JSON has them as
+      contents of JPEG, PNG, BMP or GIF files, of any sizes. JPEG and PNG are
+      turned as their Exif data say. TensorFlow Serving's JSON has them as
       `{"b64": "..."}`. One file that cannot be decoded fails the batch.
     - `classify_pixels` takes `pixels`, uint8 RGB of shape
       `(batch, height, width, 3)`, of any height and width.
@@ -83,22 +88,22 @@ def export_saved_model(
         labels: List of strings, the names of the classes, which are written
             to `assets.extra/labels.txt` in the folder, one per line; `None`
             for none.
-        tolerance: Positive number, the largest absolute difference that
-            passes, times the largest output if that is more than 1. By
-            default 1e-5, for a detector 1e-4, see `DetectionReport`.
-        preprocessing: `Preprocessing`: what pictures go through before the
-            model, and the labels of its outputs, which must be
-            probabilities; `None` for a SavedModel that takes tensors only.
-            With its `mean` and `std` the signatures normalise; without, the
-            model takes values in [0, 255]. It is also written to
-            `assets.extra/preprocessing.json`.
+        tolerance: Positive number, the largest absolute error that passes,
+            times the largest output if that is more than 1. By default 1e-5,
+            for a detector 1e-4, see `DetectionReport`.
+        preprocessing: What images go through before the model, and the
+            labels of its outputs, which must be probabilities; `None` for a
+            SavedModel that takes tensors only. With its `mean` and `std` the
+            signatures normalize; without, the model takes values in
+            [0, 255]. It is also written to `assets.extra/preprocessing.json`.
         serving_version: Positive integer: the SavedModel goes to the folder
             of this name in `path`, as TensorFlow Serving has the versions of
             a model; `None` for `path` itself.
         overwrite: Whether an earlier export at `path` may be replaced.
         allow_constant: Whether a model may pass whose outputs hardly vary
-            over the samples, as a freshly initialised one's, or a detector
-            that finds nothing in them: then the comparison proves nothing.
+            over the samples, as those of a model that is not trained, or a
+            detector that finds nothing in them: then the comparison proves
+            nothing.
 
     Returns:
         A `Report`; print it to read it.
@@ -106,83 +111,40 @@ def export_saved_model(
     Raises:
         ValueError: if an argument is out of its range, or the outputs of the
             model do not vary.
-        ExportMismatch: if the export differs from the model. Nothing is kept.
+        ExportMismatch: if the outputs differ. Nothing is kept.
         OSError: if the folder cannot be written, or `path` has something else
             in it.
     """
-    endpoint = endpoint_of(model)
-    tolerance = endpoint.tolerance if tolerance is None else tolerance
-    checks.check_tolerance(tolerance)
-    metadata = endpoint.metadata(labels, preprocessing)
-    path = _version_folder(path, serving_version)
-    samples = endpoint.samples(samples, endpoint.image_shape)
-    with staged_folder(
-        path, is_ours=tf.saved_model.contains_saved_model, overwrite=overwrite
-    ) as folder:
-        expected = keras_outputs(endpoint, samples)
-        more = []
-        if preprocessing is not None:
-            pictures.check_probabilities(expected[OUTPUT_NAME])
-            more = pictures.signatures(model, preprocessing)
-        write(endpoint, folder, endpoint.specs(), more)
-        extra = os.path.join(folder, EXTRA)
-        os.makedirs(extra)
-        for name, text in metadata.texts().items():
-            checks.write_text(os.path.join(extra, name), text)
-        # The signature does not keep the model that it belongs to alive.
-        loaded = tf.saved_model.load(folder)
-        run = _runner(loaded)
-        report = endpoint.compare(
-            expected,
-            runtime_outputs(
-                run, samples, min(count_of(samples), endpoint.max_batch)
-            ),
-            kind=KINDS["none"],
-            allow_constant=allow_constant,
-            path=os.path.abspath(path),
-            format="SavedModel",
-            size=_size(folder),
-            tolerance=tolerance,
-            seconds=latency(run, samples, 1),
-            threads=None,
-            preprocessing=metadata.preprocessing,
-        )
-        if preprocessing is not None:
-            report = pictures.compared(loaded, model, preprocessing, report)
-        report.write(os.path.join(extra, REPORT))
-    return report
+    checks.check_count("serving_version", serving_version, none=True)
+    if serving_version is not None:
+        path = os.path.join(path, str(serving_version))
+    return export(
+        SavedModel(preprocessing=preprocessing),
+        model,
+        path,
+        samples=samples,
+        labels=labels,
+        preprocessing=preprocessing,
+        tolerance=tolerance,
+        overwrite=overwrite,
+        allow_constant=allow_constant,
+    )
 
 
-def _version_folder(path, version):
-    if version is None:
-        return path
-    if not value_checks.is_int(version) or version < 1:
-        raise InputError(
-            "`serving_version` must be a positive integer or None. "
-            f"Received: serving_version={version!r}"
-        )
-    return os.path.join(path, str(version))
-
-
-def _runner(loaded):
-    """Returns a function from a batch to what the SavedModel answers."""
-    serve = loaded.signatures["serving_default"]
-
-    def run(batch):
-        answer = serve(**{name: tf.constant(x) for name, x in batch.items()})
-        return {name: tensor.numpy() for name, tensor in answer.items()}
-
-    return run
+def open_file(path, threads=None):
+    """Return a function from a batch to the outputs of a SavedModel."""
+    # The signature does not keep the model that it belongs to alive.
+    return _runner(tf.saved_model.load(path))
 
 
 def write(endpoint, folder, specs, more=()):
-    """Writes a SavedModel.
+    """Write a SavedModel.
 
     Args:
         endpoint: The `Endpoint` that is its serving signature.
         folder: Path, must not exist.
         specs: What the signature takes, as `endpoint.specs` has it.
-        more: `pictures.Signature`s besides the one for tensors.
+        more: `signatures.Signature`s besides the one for tensors.
 
     Raises:
         OSError: if TensorFlow cannot write the files.
@@ -190,7 +152,7 @@ def write(endpoint, folder, specs, more=()):
     archive = keras.export.ExportArchive()
     # The archive finds the variables by itself, and would write those of a
     # tracked model a second time. Only other resources need tracking.
-    for layer in endpoint.model._flatten_layers():
+    for layer in flatten_layers(endpoint.model):
         if isinstance(layer, LOOKUPS):
             archive.track(layer)
     archive.add_endpoint(
@@ -216,9 +178,68 @@ def write(endpoint, folder, specs, more=()):
         raise OSError(errno.EIO, reason) from error
 
 
-def _size(folder):
-    return sum(
-        os.path.getsize(os.path.join(parent, name))
-        for parent, _, names in os.walk(folder)
-        for name in names
-    )
+@dataclasses.dataclass
+class SavedModel(Target):
+    """A folder, of any data format and precision, for images as well."""
+
+    format: ClassVar[str] = "saved_model"
+    threads: ClassVar[None] = None
+    preprocessing: Preprocessing | None = None
+
+    def check(self, endpoint):
+        self.model = endpoint.model
+
+    def prepare(self, endpoint, samples):
+        return endpoint, samples, ()
+
+    @contextlib.contextmanager
+    def stage(self, path, metadata, overwrite):
+        with staged_folder(
+            path,
+            is_ours=tf.saved_model.contains_saved_model,
+            overwrite=overwrite,
+        ) as folder:
+            yield folder, os.path.join(folder, EXTRA, REPORT)
+
+    def check_outputs(self, outputs):
+        if self.preprocessing is not None:
+            signatures.check_probabilities(outputs)
+
+    def write(self, endpoint, file, metadata):
+        more = []
+        if self.preprocessing is not None:
+            more = signatures.signatures(self.model, self.preprocessing)
+        write(endpoint, file, endpoint.specs(), more)
+        extra = os.path.join(file, EXTRA)
+        os.makedirs(extra)
+        for name, text in metadata.texts().items():
+            write_text(os.path.join(extra, name), text)
+        return {"format": "SavedModel"}
+
+    def open(self, file):
+        self.loaded = tf.saved_model.load(file)
+        return _runner(self.loaded)
+
+    def size(self, file):
+        return sum(
+            os.path.getsize(os.path.join(parent, name))
+            for parent, _, names in os.walk(file)
+            for name in names
+        )
+
+    def finish(self, report):
+        if self.preprocessing is None:
+            return report
+        return signatures.compared(
+            self.loaded, self.model, self.preprocessing, report
+        )
+
+
+def _runner(loaded):
+    serve = loaded.signatures["serving_default"]
+
+    def run(batch, loaded=loaded):  # which keeps it alive
+        outputs = serve(**{name: tf.constant(x) for name, x in batch.items()})
+        return {name: tensor.numpy() for name, tensor in outputs.items()}
+
+    return run

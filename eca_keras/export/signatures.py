@@ -1,22 +1,23 @@
-"""Signatures that take pictures as they come and answer with labels."""
+"""Signatures of a SavedModel that take images of any size, and files."""
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import keras
 import numpy as np
 
+from eca_keras.errors import ExportMismatch
 from eca_keras.errors import InputError
 from eca_keras.export.backend import tf
 from eca_keras.export.checking import samples as sampling
-from eca_keras.export.checking.report import ExportMismatch
 from eca_keras.export.endpoints import OUTPUT_NAME
 from eca_keras.export.endpoints import Network
 from eca_keras.images.decode import decode
 from eca_keras.images.decode import grey
 from eca_keras.images.resize import shown_size
 
-TOP = 5  # classes in an answer, as `eca-keras predict` prints them
+TOP = 5  # classes that are returned, as `eca-keras predict` prints them
 
 # The suffix is how TensorFlow Serving tells bytes from text in JSON.
 BYTES = "image_bytes"
@@ -39,16 +40,16 @@ class Signature:
     """
 
     name: str
-    spec: object
-    function: object
+    spec: tf.TensorSpec
+    function: Callable
 
 
 def check_probabilities(outputs):
-    """Checks that a model answers probabilities, on its outputs."""
+    """Check that the outputs of a model are probabilities."""
     sums = outputs.astype("float64").sum(-1)
     if outputs.min() < 0 or np.abs(sums - 1).max() > SUM_TOLERANCE:
         raise InputError(
-            "`model` must answer probabilities for `preprocessing`, as with "
+            "`model` must return probabilities for `preprocessing`, as with "
             "classifier_activation='softmax'. Received: outputs from "
             f"{outputs.min():.2g} to {outputs.max():.2g} with sums up to "
             f"{sums.max():.2g}"
@@ -56,11 +57,11 @@ def check_probabilities(outputs):
 
 
 def signatures(model, preprocessing):
-    """Returns the signatures `classify` and `classify_pixels`.
+    """Return the signatures `classify` and `classify_pixels`.
 
     Args:
         model: Model from images to probabilities.
-        preprocessing: What pictures go through before it.
+        preprocessing: What images go through before it.
     """
     channels = preprocessing.channels
 
@@ -76,9 +77,9 @@ def signatures(model, preprocessing):
     def classify(prepare, inputs):
         # One by one: each image of a batch has a size of its own.
         images = tf.map_fn(prepare, inputs, fn_output_signature=spec)
-        shares = _probabilities(model, images, preprocessing)
+        probabilities = _probabilities(model, images, preprocessing)
         count = min(TOP, len(preprocessing.labels))
-        values, indices = tf.math.top_k(shares, count)
+        values, indices = tf.math.top_k(probabilities, count)
         return {
             LABELS: tf.gather(tf.constant(preprocessing.labels), indices),
             PROBABILITIES: values,
@@ -108,7 +109,7 @@ def _shown(image, preprocessing):
 
 
 def _probabilities(model, images, preprocessing):
-    """Returns the model's float32 answer to uint8 images of its size."""
+    """Return the model's float32 outputs for uint8 images of its size."""
     if preprocessing.mean is not None:
         mean, std = (
             tf.constant(values, tf.float32)
@@ -116,16 +117,15 @@ def _probabilities(model, images, preprocessing):
         )
         images = (tf.cast(images, tf.float32) / 255 - mean) / std
     dtype = keras.backend.standardize_dtype(model.inputs[0].dtype)
-    answer = Network(model)(images=tf.cast(images, dtype))
-    return tf.cast(answer[OUTPUT_NAME], tf.float32)
+    outputs = Network(model)(images=tf.cast(images, dtype))
+    return tf.cast(outputs[OUTPUT_NAME], tf.float32)
 
 
 def compared(loaded, model, preprocessing, report):
-    """Asks a loaded SavedModel about pictures; returns a completed report.
+    """Compare the signatures for images; return a completed report.
 
-    The pictures have other sizes than the model's input, and are a PNG, a
-    JPEG, and pixels. The Keras model gets what `eca-keras predict` makes of
-    them.
+    The images have other sizes than the model's input, and are a PNG, a JPEG,
+    and pixels. The Keras model gets what `eca-keras predict` makes of them.
 
     Args:
         loaded: The SavedModel.
@@ -134,11 +134,11 @@ def compared(loaded, model, preprocessing, report):
         report: `Report` of the comparison on tensors, which says what passes.
 
     Raises:
-        ExportMismatch: if the answers differ.
+        ExportMismatch: if the outputs differ.
     """
     size = preprocessing.image_size
     wide, high = (
-        sampling.pictures(2, shape)
+        sampling.pixels(2, shape)
         for shape in ((size + 5, 2 * size + 3, 3), (3 * size, size + 9, 3))
     )
     contents = [
@@ -150,38 +150,38 @@ def compared(loaded, model, preprocessing, report):
         _shown(decode(x, preprocessing.channels), preprocessing)
         for x in contents
     ]
-    shares = _probabilities(model, tf.stack(shown), preprocessing).numpy()
-    answers = [
+    expected = _probabilities(model, tf.stack(shown), preprocessing).numpy()
+    outputs = [
         loaded.signatures["classify"](**{BYTES: tf.stack(contents[:2])}),
         loaded.signatures["classify_pixels"](**{PIXELS: tf.constant(wide)}),
     ]
     labels, values = (
-        np.concatenate([answer[name].numpy() for answer in answers])
+        np.concatenate([batch[name].numpy() for batch in outputs])
         for name in (LABELS, PROBABILITIES)
     )
-    difference = _difference(shares, labels, values, preprocessing.labels)
+    difference = _difference(expected, labels, values, preprocessing.labels)
     if not difference <= report.allowed:
         raise ExportMismatch(
-            "The SavedModel's answers to pictures differ from those of the "
+            "The SavedModel's outputs for images differ from those of the "
             f"Keras model by {difference:.1e}, more than the "
             f"{report.allowed:.1e} allowed, and was not kept.\n{report}",
             report,
         )
     note = (
         "the signatures classify and classify_pixels differ by up to "
-        f"{difference:.1e} on generated pictures"
+        f"{difference:.1e} on generated images"
     )
     return dataclasses.replace(report, notes=(*report.notes, note))
 
 
-def _difference(shares, labels, values, names):
-    """Returns how far answers are from the largest probabilities.
+def _difference(probabilities, labels, values, names):
+    """Return how far outputs are from the largest probabilities.
 
     By name: where two classes are as likely, either may come first, and two
     classes may have one name.
     """
-    largest = -np.sort(-shares, axis=-1)[:, : values.shape[1]]
+    largest = -np.sort(-probabilities, axis=-1)[:, : values.shape[1]]
     same_name = labels[..., None] == np.array([x.encode() for x in names])
-    apart = np.abs(values[..., None] - shares[:, None])
+    apart = np.abs(values[..., None] - probabilities[:, None])
     named = np.where(same_name, apart, np.inf).min(-1)
     return max(np.abs(largest - values).max(), named.max())

@@ -1,15 +1,17 @@
 """Detections of an exported file beside those of the Keras detector."""
 
+from __future__ import annotations
+
 import dataclasses
 
 import numpy as np
 
-from eca_keras.export.checking.network import CLEAR_VARIATION
+from eca_keras.errors import ExportMismatch
 from eca_keras.export.checking.pairs import LEAST_SIDE
 from eca_keras.export.checking.pairs import MASK_FACTOR
 from eca_keras.export.checking.pairs import Limits
 from eca_keras.export.checking.pairs import Pairs
-from eca_keras.export.checking.report import ExportMismatch
+from eca_keras.export.checking.report import CLEAR_VARIATION
 from eca_keras.export.checking.report import Report
 
 
@@ -27,17 +29,16 @@ class DetectionReport(Report):
     Attributes:
         detections: Number that the Keras detector finds in the samples.
         found: Number that the file finds.
-        agreement: Share of the detections that are the same; from 0 to 1.
+        agreement: Fraction of the detections that are the same.
         least_agreement: What the agreement must be.
-        box_difference: Largest difference of a corner, in pixels. This and
-            the next two are of detections of one label that overlap at least
-            by half, the most alike together.
-        score_difference: Largest difference of a score.
-        mask_difference: Largest difference in a mask; `None` without masks.
+        max_box_error: Largest difference of a corner, in pixels. This and
+            the next two are of detections of one label with an IoU of 0.5 or
+            more, the most alike together.
+        max_score_error: Largest difference of a score.
+        max_mask_error: Largest difference in a mask; `None` without masks.
         allowed_pixels: Difference of a corner that passes, of boxes with
             sides up to 32 pixels; of larger ones more in proportion.
-        distinct: Whether the detector answers some images otherwise than
-            others.
+        distinct: Whether some images have other detections than others.
         finite: Whether the detector's own outputs are finite.
     """
 
@@ -45,19 +46,19 @@ class DetectionReport(Report):
     found: int
     agreement: float
     least_agreement: float
-    box_difference: float
-    score_difference: float
-    mask_difference: float | None
+    max_box_error: float
+    max_score_error: float
+    max_mask_error: float | None
     allowed_pixels: float
     distinct: bool
     finite: bool
 
     @property
-    def passed(self):
+    def passed(self) -> bool:
         return self.finite and self.agreement >= self.least_agreement
 
     @property
-    def varies(self):
+    def varies(self) -> bool:
         """Whether there is something to find, and not in all images alike."""
         return self.detections > 0 and self.distinct
 
@@ -67,40 +68,36 @@ class DetectionReport(Report):
             ("detections", f"{self.detections}, in the file {self.found}"),
             ("agreement", f"{100 * self.agreement:.1f} % ({needed})"),
             (
-                "boxes differ by",
-                f"{self.box_difference:.1e} px "
+                "max box error",
+                f"{self.max_box_error:.1e} px "
                 f"(allowed {self.allowed_pixels:.1e} for sides up to "
                 f"{LEAST_SIDE} px)",
             ),
             (
-                "scores differ by",
-                f"{self.score_difference:.1e} (allowed {self.tolerance:.1e})",
+                "max score error",
+                f"{self.max_score_error:.1e} (allowed {self.tolerance:.1e})",
             ),
         ]
-        if self.mask_difference is not None:
+        if self.max_mask_error is not None:
             allowed = MASK_FACTOR * self.tolerance
-            text = f"{self.mask_difference:.1e} (allowed {allowed:.1e})"
-            rows.append(("masks differ by", text))
+            text = f"{self.max_mask_error:.1e} (allowed {allowed:.1e})"
+            rows.append(("max mask error", text))
         return rows
 
     def complaint(self):
         if not self.finite:
             return self.not_finite()
         return (
-            f"The {self.format} answers other detections than the Keras "
+            f"The {self.format} has other detections than the Keras "
             f"detector: {self.agreement:.1%} of them agree (needed "
             f"{self.least_agreement:.0%}), so that it was not kept"
         )
 
-    @property
-    def _sameness(self):
-        """What the detector answers where it proves little."""
-        if not self.detections:
-            return "no detections"
-        return "the same detections in all of them"
-
     def doubt(self):
-        return f"{self.samples} samples with {self._sameness}"
+        found = "the same detections in all of them"
+        if not self.detections:
+            found = "no detections"
+        return f"{self.samples} samples with {found}"
 
     def emptiness(self):
         return (
@@ -120,10 +117,10 @@ def compare(
     allow_constant=False,
     **fields,
 ):
-    """Compares detections and returns the report.
+    """Compare detections and return the report.
 
     Args:
-        expected: Dictionary of arrays, the Keras detector's answer.
+        expected: Dictionary of arrays, the Keras detector's outputs.
         actual: The same of the file.
         threshold: Detections have a higher score.
         tolerance: See `DetectionReport`.
@@ -145,10 +142,10 @@ def compare(
         detections=pairs.total,
         found=pairs.found,
         agreement=pairs.agreement,
-        box_difference=float(pairs.box_difference),
-        score_difference=float(pairs.score_difference),
-        mask_difference=(
-            float(pairs.mask_difference) if "masks" in expected else None
+        max_box_error=float(pairs.max_box_error),
+        max_score_error=float(pairs.max_score_error),
+        max_mask_error=(
+            float(pairs.max_mask_error) if "masks" in expected else None
         ),
         allowed_pixels=limits.boxes * LEAST_SIDE,
         distinct=_distinct(expected, limits, threshold),
@@ -160,28 +157,26 @@ def compare(
 
 
 def _check_layout(expected, actual, format):
-    """Checks what can be said without looking at single detections."""
+    """Check what can be said without looking at single detections."""
     shapes, others = (
         {name: values.shape for name, values in sorted(outputs.items())}
         for outputs in (expected, actual)
     )
     if shapes != others:
         raise ExportMismatch(
-            f"The {format} answers the shapes {others} where the Keras "
-            f"detector answers {shapes}, and was not kept.",
-            None,
+            f"The {format} has outputs of shapes {others} where the Keras "
+            f"detector has {shapes}, and was not kept."
         )
     taken = np.arange(actual["labels"].shape[1]) < actual["count"][:, None]
     if (taken != (actual["labels"] >= 0)).any():
         raise ExportMismatch(
-            f"The {format} has labels in other places than its counts say, "
-            "and was not kept.",
-            None,
+            f"The {format} has labels that do not match its counts, and was "
+            "not kept."
         )
 
 
 def _distinct(outputs, limits, threshold):
-    """Whether some images are clearly answered otherwise than the first."""
+    """Whether some images clearly have other detections than the first."""
     wide = Limits(
         **{
             name: CLEAR_VARIATION * limit

@@ -1,20 +1,27 @@
-"""What every export is worth, on paper."""
+"""The report that every export comes with."""
+
+from __future__ import annotations
 
 import collections
 import dataclasses
 import json
 import os
+from typing import Any
 
 from eca_keras.errors import ExportMismatch
 from eca_keras.errors import InputError
 
+# Outputs have to vary by this many times what the comparison lets pass.
+# Below, a file with constant outputs would nearly pass as well.
+CLEAR_VARIATION = 10
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Report:
-    """An exported file beside the Keras model it was made from.
+    """An exported file beside the Keras model that it was made from.
 
-    What was compared is in the fields of the subclasses: `NetworkReport` for
-    a model with one output, `DetectionReport` for a detector.
+    The subclasses have what was compared: `NetworkReport` for a model with
+    one output, `DetectionReport` for a detector. Print a report to read it.
 
     Attributes:
         path: Where the export is.
@@ -22,10 +29,9 @@ class Report:
         size: Bytes of the export, without this report.
         samples: Number of samples on which the two were compared.
         tolerance: What the caller allows.
-        seconds: Median time in which the file answers a batch of
-            `batch_size`.
+        seconds: Median seconds of a call with a batch of `batch_size`.
         batch_size: Samples in that batch.
-        threads: Threads that take part in that; `None` for as many as
+        threads: Threads of that call; `None` for as many as
             TensorFlow has, which a process cannot change later.
         ops: Names of the operations in the file, in their order; empty where
             the format does not tell.
@@ -43,41 +49,41 @@ class Report:
     seconds: float | None = None
     batch_size: int = 1
     threads: int | None = 1
-    ops: tuple = ()
-    notes: tuple = ()
-    preprocessing: dict | None = None
+    ops: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    preprocessing: dict[str, Any] | None = None
 
     # Written to the JSON besides the fields.
-    PROPERTIES = ("passed", "varies")
+    PROPERTIES: tuple[str, ...] = ("passed", "varies")
 
     @property
-    def passed(self):
-        """Whether the file answers what the model answers."""
+    def passed(self) -> bool:
+        """Whether the outputs of the file are those of the model."""
         raise NotImplementedError
 
     @property
-    def varies(self):
-        """Whether the model's answers are such that this means much."""
+    def varies(self) -> bool:
+        """Whether the model's outputs are such that this means much."""
         raise NotImplementedError
 
     def measures(self):
-        """What was compared, pairs of a name and a text."""
+        """Return what was compared: pairs of a name and a text."""
         raise NotImplementedError
 
     def complaint(self):
-        """Why the file was not kept, if it did not pass."""
+        """Say why the file was not kept, if it did not pass."""
         raise NotImplementedError
 
     def emptiness(self):
-        """Why the comparison proves nothing, if nothing varies."""
+        """Say why the comparison proves nothing, if nothing varies."""
         raise NotImplementedError
 
     def doubt(self):
-        """The same in a few words."""
+        """Say the same in a few words."""
         return "outputs that do not vary over the samples"
 
     def check(self, allow_constant):
-        """Raises what there is to say against keeping the file.
+        """Raise unless the file passed and the comparison proves something.
 
         Args:
             allow_constant: Whether a comparison may pass that proves nothing.
@@ -88,13 +94,13 @@ class Report:
             raise InputError(self.emptiness())
 
     def not_finite(self):
-        """The complaint about a model that answers NaN or infinity."""
+        """Say that the outputs of the model are NaN or infinite."""
         return (
             "The Keras model's own outputs are not finite on the samples, so "
             f"the {self.format} was not kept"
         )
 
-    def __str__(self):
+    def __str__(self) -> str:
         rows = [
             ("size", f"{self.size:,} bytes"),
             ("samples", str(self.samples)),
@@ -119,7 +125,7 @@ class Report:
         return "\n".join([f"{self.format}: {self.path}", *lines])
 
     def write(self, file):
-        """Writes the figures as JSON.
+        """Write all fields as JSON.
 
         Without folders: the file goes where the export goes.
         """

@@ -15,7 +15,7 @@ VARIABLE_SIZE = 128  # of a generated sample where the model takes any size
 
 
 def resolve(samples, model, shape, count=COUNT, name="samples"):
-    """Returns the caller's samples, checked, or generated ones.
+    """Return the caller's samples, checked, or generated ones.
 
     Args:
         samples: Array of shape `(count, *shape)`, or `None`.
@@ -35,7 +35,7 @@ def resolve(samples, model, shape, count=COUNT, name="samples"):
 
 
 def checked(samples, shape, dtype, name="samples"):
-    """Returns the caller's samples as an array.
+    """Return the caller's samples as an array.
 
     Args:
         samples: Array of shape `(count, *shape)`, or what becomes one.
@@ -82,11 +82,11 @@ def _fits(shape, expected):
 
 
 def generate(model, shape, count=COUNT):
-    """Generates images in the range of values that a model expects.
+    """Generate images in the range of values that a model expects.
 
     A model that starts with `Rescaling` or `Normalization` gets values that
     these layers map to the usual ranges; one of another kind gets values of
-    mean 0 and variance about 1, as normalised images have, or, if its input
+    mean 0 and variance about 1, as normalized images have, or, if its input
     is of an integer type, values from 0 to 255.
 
     Args:
@@ -100,8 +100,8 @@ def generate(model, shape, count=COUNT):
     first = list(_first_affine_layers(model))
     dtype = tf.as_dtype(model.inputs[0].dtype)
     values = _patterns(count, shape)
-    normalised = any(isinstance(x, layers.Normalization) for x in first)
-    if (first or dtype.is_integer) and not normalised:
+    normalized = any(isinstance(x, layers.Normalization) for x in first)
+    if (first or dtype.is_integer) and not normalized:
         values = np.clip(0.5 + values / 4, 0, 1)
         if any(np.any(layer.offset) for layer in first):
             values = 2 * values - 1  # such layers map to [-1, 1], not [0, 1]
@@ -114,8 +114,8 @@ def generate(model, shape, count=COUNT):
     return values
 
 
-def pictures(count, shape):
-    """Returns uint8 pictures of shape `(count, *shape)`, always the same."""
+def pixels(count, shape):
+    """Return uint8 images of shape `(count, *shape)`, always the same."""
     values = np.clip(0.5 + _patterns(count, shape) / 4, 0, 1)
     return np.round(255 * values).astype("uint8")
 
@@ -162,8 +162,8 @@ def _inverse(layer, values):
     if isinstance(layer, layers.Rescaling):
         return (values - np.asarray(layer.offset)) / np.asarray(layer.scale)
     mean = keras.ops.convert_to_numpy(layer.mean)
-    deviation = np.sqrt(keras.ops.convert_to_numpy(layer.variance))
-    deviation = np.maximum(deviation, keras.config.epsilon())
+    std = np.sqrt(keras.ops.convert_to_numpy(layer.variance))
+    std = np.maximum(std, keras.config.epsilon())
     if layer.invert:
-        return (values - mean) / deviation
-    return values * deviation + mean
+        return (values - mean) / std
+    return values * std + mean

@@ -1,50 +1,56 @@
 """TensorFlow Lite (LiteRT): the format of phones and small devices."""
 
-import os
+from __future__ import annotations
+
+import dataclasses
 import re
 import shutil
+from collections.abc import Sequence
+from typing import Any
+from typing import ClassVar
+from typing import Literal
 
+import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
+from eca_keras.applications.image_settings import Preprocessing
+from eca_keras.errors import ExportMismatch
 from eca_keras.errors import InputError
-from eca_keras.export import checks
-from eca_keras.export import precision
 from eca_keras.export.backend import tf
-from eca_keras.export.checking.network import count_of
-from eca_keras.export.checking.network import keras_outputs
-from eca_keras.export.checking.network import latency
-from eca_keras.export.checking.network import runtime_outputs
-from eca_keras.export.checking.report import ExportMismatch
+from eca_keras.export.checking.report import Report
 from eca_keras.export.endpoints import INPUT_NAME
-from eca_keras.export.endpoints import endpoint_of
+from eca_keras.export.endpoints import Endpoint
+from eca_keras.export.exporter import Target
+from eca_keras.export.exporter import export
 from eca_keras.export.saved_model import write
 from eca_keras.export.tflite import epsilons
 from eca_keras.export.tflite import quantization
 from eca_keras.export.tflite import scales
-from eca_keras.utils import checks as value_checks
-from eca_keras.utils.files import staged_files
+from eca_keras.utils import checks
 from eca_keras.utils.quiet import quiet
+from eca_keras.utils.types import PathLike
 
 
 def export_tflite(
-    model,
-    path,
+    model: keras.Model | Endpoint,
+    path: PathLike,
     *,
-    samples=None,
-    labels=None,
-    preprocessing=None,
-    tolerance=None,
-    overwrite=True,
-    batch_size=1,
-    input_shape=None,
-    quantize="none",
-    representative=None,
-    input_type="float32",
-    output_type="float32",
-    least_agreement=quantization.LEAST_AGREEMENT,
-    allow_constant=False,
-):
-    """Writes a TFLite file and checks that it answers what the model answers.
+    samples: ArrayLike | dict[str, ArrayLike] | None = None,
+    labels: list[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+    tolerance: float | None = None,
+    overwrite: bool = True,
+    batch_size: int | None = 1,
+    input_shape: Sequence[int] | None = None,
+    quantize: Literal["none", "float16", "dynamic", "int8"] = "none",
+    representative: ArrayLike | None = None,
+    input_type: quantization.Type = "float32",
+    output_type: quantization.Type = "float32",
+    least_agreement: float = quantization.LEAST_AGREEMENT,
+    allow_constant: bool = False,
+) -> Report:
+    """Write a TFLite file and check that its outputs are those of the model.
 
     The file has TFLite's builtin operations only, and a signature that maps
     `images` to `outputs`; that of a detector has more inputs and outputs, see
@@ -65,15 +71,15 @@ def export_tflite(
         labels: List of strings, the names of the classes, which are written
             into the file, and beside it, one per line, for `model.tflite` to
             `model.labels.txt`; `None` for those of `preprocessing`.
-        preprocessing: `Preprocessing`: what pictures go through before the
-            model, and its labels, which are written into the file, see
+        preprocessing: What images go through before the model, and its
+            labels, which are written into the file, see
             `eca_keras.export.metadata`; `None` for none. With its `mean` and
-            `std` they normalise; without, the model takes values in [0, 255].
-        tolerance: Positive number, the largest absolute difference that
-            passes, times the largest output if that is more than 1; for
-            `"dynamic"` and `"int8"` the mean absolute difference, as a share
-            of how much the outputs vary (their mean absolute difference from
-            their mean over the samples). By default 1e-5, for a detector
+            `std` they normalize; without, the model takes values in [0, 255].
+        tolerance: Positive number, the largest absolute error that passes,
+            times the largest output if that is more than 1; for `"dynamic"`
+            and `"int8"` the mean absolute error, as a fraction of how much
+            the outputs vary (their mean absolute difference from their mean
+            over the samples). By default 1e-5, for a detector
             1e-4 (see `DetectionReport`), for `"float16"` 5e-3, and 0.3 for
             these two.
         overwrite: Whether earlier files may be replaced.
@@ -94,13 +100,14 @@ def export_tflite(
             given integers, with `"int8"`; their scale and zero point are in
             the details of the input.
         output_type: As `input_type`, of the output.
-        least_agreement: Share of the samples for which the largest output of
+        least_agreement: Fraction of the samples for which the largest output of
             a `"dynamic"` or `"int8"` file must have the same index; 0 for a
-            model whose outputs are not classes. For a detector, the share of
+            model whose outputs are not classes. For a detector, the fraction of
             detections that a `"float16"` file must have.
         allow_constant: Whether a model may pass whose outputs hardly vary
-            over the samples, as a freshly initialised one's, or a detector
-            that finds nothing in them: then the comparison proves nothing.
+            over the samples, as those of a model that is not trained, or a
+            detector that finds nothing in them: then the comparison proves
+            nothing.
 
     Returns:
         A `Report`; print it to read it.
@@ -108,111 +115,157 @@ def export_tflite(
     Raises:
         ValueError: if an argument is out of its range, an operation of the
             model is not a builtin one of TFLite, or its outputs do not vary.
-        ExportMismatch: if the export differs from the model, or LiteRT cannot
-            run it. Nothing is kept.
+        ExportMismatch: if the outputs differ, or LiteRT cannot run the file.
+            Nothing is kept.
         OSError: if a file cannot be written.
         ImportError: if LiteRT is not installed.
     """
-    interpreter = _litert()
-    endpoint = endpoint_of(model)
     quantization.check(quantize, representative, input_type, output_type)
-    quantization.check_least_agreement(least_agreement)
-    endpoint.check_quantization(quantize)
-    kind = quantization.KINDS[quantize]
-    if tolerance is None:
-        tolerance = max(kind.tolerance, endpoint.tolerance)
-    checks.check_tolerance(tolerance)
-    metadata = endpoint.metadata(labels, preprocessing)
-    checks.check_suffix(path, ".tflite")
-    checks.check_batch_size(batch_size)
-    checks.check_data_format(endpoint.model, "TFLite")
-    shape = _sample_shape(endpoint.image_shape, input_shape)
-    samples = endpoint.samples(samples, shape, kind.samples)
-    images, image_notes = quantization.calibration(
-        quantize, representative, endpoint.model, samples[INPUT_NAME]
+    target = TFLite(
+        batch_size,
+        least_agreement,
+        quantization.KINDS[quantize],
+        quantize=quantize,
+        representative=representative,
+        types=(input_type, output_type),
+        input_shape=input_shape,
     )
-    endpoint, samples, notes = precision.lowered(endpoint, samples)
-
-    def configure(converter):
-        quantization.configure(
-            converter, quantize, images, batch_size, (input_type, output_type)
-        )
-
-    with staged_files(
-        path, *checks.companions(path, metadata.labels), overwrite=overwrite
-    ) as (file, report_file, *label_files):
-        checks.write_labels(label_files, metadata.labels)
-        specs = endpoint.specs(batch_size, shape)
-        content = _convert(endpoint, f"{file}.saved_model", specs, configure)
-        if quantize == "int8":
-            content, widened = scales.widen(content)
-            notes += scales.notes(widened)
-        if quantize == "float16":
-            content, restored = epsilons.restore(content)
-            notes += epsilons.notes(restored)
-        with open(file, "wb") as stream:
-            stream.write(content)
-        metadata.append(file)
-        run = _runner(interpreter, file)
-        together = min(count_of(samples), endpoint.max_batch)
-        report = endpoint.compare(
-            keras_outputs(endpoint, samples),
-            runtime_outputs(run, samples, batch_size or together),
-            kind=kind,
-            allow_constant=allow_constant,
-            path=os.path.abspath(path),
-            format=f"TFLite file ({kind.weights})",
-            size=os.path.getsize(file),
-            tolerance=tolerance,
-            least_agreement=least_agreement,
-            seconds=latency(run, samples, batch_size or 1),
-            batch_size=batch_size or 1,
-            ops=_operations(content),
-            notes=notes + image_notes,
-            preprocessing=metadata.preprocessing,
-        )
-        report.write(report_file)
-    return report
+    return export(
+        target,
+        model,
+        path,
+        samples=samples,
+        labels=labels,
+        preprocessing=preprocessing,
+        tolerance=tolerance,
+        overwrite=overwrite,
+        allow_constant=allow_constant,
+    )
 
 
-def _litert():
-    try:
-        from ai_edge_litert import interpreter
-    except ImportError as error:
-        raise ImportError(
-            "`export_tflite` checks its file with LiteRT: "
-            "pip install 'eca-keras[export]'"
-        ) from error
-    return interpreter
+def open_file(path, threads=1):
+    """Return a function from a batch to the outputs of a TFLite file.
 
+    Raises:
+        ExportMismatch: if LiteRT cannot run it.
+    """
+    from ai_edge_litert import interpreter
 
-def _runner(interpreter, file):
-    """Returns a function from a batch to what the file answers."""
     try:
         with quiet():
-            loaded = interpreter.Interpreter(model_path=file, num_threads=1)
+            loaded = interpreter.Interpreter(
+                model_path=str(path), num_threads=threads
+            )
             loaded.allocate_tensors()
-            run = loaded.get_signature_runner()
+            signature = loaded.get_signature_runner()
     except RuntimeError as error:  # such as a scale that no kernel takes
         raise ExportMismatch(
-            f"LiteRT cannot run the TFLite file, which was not kept: {error}",
-            None,
+            f"LiteRT cannot run the TFLite file, which was not kept: {error}"
         ) from error
-    given, answered = run.get_input_details(), run.get_output_details()
+    inputs = signature.get_input_details()
+    outputs = signature.get_output_details()
 
-    def answer(batch):
-        outputs = run(
+    def run(batch, loaded=loaded):  # which keeps it alive
+        numbers = signature(
             **{
-                name: quantization.to_file(values, given[name])
+                name: quantization.to_file(values, inputs[name])
                 for name, values in batch.items()
             }
         )
         return {
-            name: quantization.from_file(values, answered[name])
-            for name, values in outputs.items()
+            name: quantization.from_file(values, outputs[name])
+            for name, values in numbers.items()
         }
 
-    return answer
+    return run
+
+
+@dataclasses.dataclass
+class TFLite(Target):
+    """A TFLite file, see `export_tflite`."""
+
+    format: ClassVar[str] = "tflite"
+    quantize: str = "none"
+    representative: Any = None
+    types: tuple[str, str] = ("float32", "float32")
+    input_shape: Sequence[int] | None = None
+
+    def check(self, endpoint):
+        checks.check(
+            "least_agreement",
+            self.least_agreement,
+            checks.is_real(self.least_agreement)
+            and 0 <= self.least_agreement <= 1,
+            "must be between 0 and 1",
+        )
+        endpoint.check_quantization(self.quantize)
+        super().check(endpoint)
+        self.shape = _sample_shape(endpoint.image_shape, self.input_shape)
+
+    def sample_shape(self, endpoint):
+        return self.shape
+
+    def prepare(self, endpoint, samples):
+        self.images, notes = quantization.calibration(
+            self.quantize,
+            self.representative,
+            endpoint.model,
+            samples[INPUT_NAME],
+        )
+        endpoint, samples, more = super().prepare(endpoint, samples)
+        return endpoint, samples, more + notes
+
+    def write(self, endpoint, file, metadata):
+        content, notes = self._convert(endpoint, f"{file}.saved_model"), ()
+        if self.quantize == "int8":
+            content, widened = scales.widen(content)
+            notes = scales.notes(widened)
+        if self.quantize == "float16":
+            content, restored = epsilons.restore(content)
+            notes = epsilons.notes(restored)
+        with open(file, "wb") as stream:
+            stream.write(content)
+        metadata.append(file)
+        return {
+            "format": f"TFLite file ({self.numbers.weights})",
+            "ops": _operations(content),
+            "notes": notes,
+        }
+
+    def _convert(self, endpoint, folder):
+        """Return the content of the file.
+
+        Args:
+            endpoint: The `Endpoint`.
+            folder: Path of a SavedModel to write on the way.
+        """
+        # Not from_concrete_functions: over a Keras model it wrote NaN weights.
+        write(endpoint, folder, endpoint.specs(self.batch_size, self.shape))
+        with quiet():
+            converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+            quantization.configure(
+                converter,
+                self.quantize,
+                self.images,
+                self.batch_size,
+                self.types,
+            )
+            try:
+                content = quantization.convert(converter)
+            except Exception as error:  # its ConverterError is not public
+                unsupported = re.findall(
+                    r"^(?:TF Select|Custom) ops: (.+)$",
+                    str(error),
+                    re.MULTILINE,
+                )
+                if not unsupported:
+                    raise
+                raise InputError(
+                    "`model` must have operations that TFLite has built in. "
+                    f"Received: a model with {', '.join(unsupported)}"
+                ) from error
+        shutil.rmtree(folder)  # its room on the disk is the file's
+        return content
 
 
 def _sample_shape(shape, input_shape):
@@ -225,49 +278,16 @@ def _sample_shape(shape, input_shape):
             )
         return tuple(shape)
     fits = np.shape(input_shape) == (len(shape),) and all(
-        value_checks.is_int(m) and m > 0 and n in (None, m)
+        checks.is_int(m) and m > 0 and n in (None, m)
         for m, n in zip(input_shape, shape, strict=True)
     )
-    if not fits:
-        raise InputError(
-            f"`input_shape` must fit the model's {tuple(shape)}. "
-            f"Received: input_shape={input_shape!r}"
-        )
+    rule = f"must fit the model's {tuple(shape)}"
+    checks.check("input_shape", input_shape, fits, rule)
     return tuple(input_shape)
 
 
-def _convert(endpoint, folder, specs, configure):
-    """Returns the content of the TFLite file.
-
-    Args:
-        endpoint: The `Endpoint`.
-        folder: Path of a SavedModel to write on the way.
-        specs: What the file takes, as `endpoint.specs` has it.
-        configure: Function that sets the converter up.
-    """
-    # Not from_concrete_functions: over a Keras model it wrote NaN weights.
-    write(endpoint, folder, specs)
-    with quiet():
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        configure(converter)
-        try:
-            content = quantization.convert(converter)
-        except Exception as error:  # its ConverterError is not public
-            unsupported = re.findall(
-                r"^(?:TF Select|Custom) ops: (.+)$", str(error), re.MULTILINE
-            )
-            if not unsupported:
-                raise
-            raise InputError(
-                "`model` must have operations that TFLite has built in. "
-                f"Received: a model with {', '.join(unsupported)}"
-            ) from error
-    shutil.rmtree(folder)  # its room on the disk is the file's
-    return content
-
-
 def _operations(content):
-    """Returns the names of the operations in a TFLite file, in order."""
+    """Return the names of the operations in a TFLite file, in order."""
     from ai_edge_litert import schema_py_generated as schema
 
     names = {

@@ -1,44 +1,26 @@
 """Smaller numbers in a TFLite file, and what they may cost."""
 
-import dataclasses
 import warnings
+from typing import Literal
+from typing import get_args
 
 import numpy as np
 
 from eca_keras.errors import InputError
 from eca_keras.export.backend import tf
 from eca_keras.export.checking import samples as sampling
-
-
-@dataclasses.dataclass(frozen=True)
-class Quantization:
-    """What a kind of quantisation computes in, and what passes.
-
-    Attributes:
-        weights: What the weights are stored in, for the name of the format.
-        tolerance: Default of `export_tflite`. For `integer` kinds it is the
-            mean difference as a share of `NetworkReport.variation`: 1 is what
-            a file scores that ignores its input.
-        integer: Whether it computes in 8-bit integers.
-        samples: How many samples are generated where none are given: a single
-            one must not decide about an agreement of 97 %.
-    """
-
-    weights: str
-    tolerance: float
-    integer: bool = False
-    samples: int = sampling.COUNT
-
+from eca_keras.export.exporter import Numbers
+from eca_keras.utils import checks
 
 KINDS = {
-    "none": Quantization("float32", 1e-5),
+    "none": Numbers(),
     # The weights are rounded to 11 bits, the arithmetic stays float32: up to
     # 1.9e-3 with the weights of tests/golden and on scanned digits.
-    "float16": Quantization("float16", 5e-3),
+    "float16": Numbers("float16", 5e-3),
     # Measured with the weights of tests/golden, which are random: 0.05 to
     # 0.15 dynamic, 0.10 to 0.26 int8; trained on digits 0.001 and 0.003.
-    "dynamic": Quantization("int8 weights", 0.3, integer=True, samples=128),
-    "int8": Quantization("int8", 0.3, integer=True, samples=128),
+    "dynamic": Numbers("int8 weights", 0.3, integer=True, samples=128),
+    "int8": Numbers("int8", 0.3, integer=True, samples=128),
 }
 
 LEAST_AGREEMENT = 0.97  # top-1, of the integer kinds
@@ -46,16 +28,12 @@ LEAST_AGREEMENT = 0.97  # top-1, of the integer kinds
 # Fewer images than this leave out values that a deployed file will meet.
 ENOUGH_IMAGES = 100
 
-TYPES = ("float32", "int8", "uint8")
+Type = Literal["float32", "int8", "uint8"]
 
 
 def check(quantize, representative, input_type, output_type):
-    """Checks the arguments that do not need the model."""
-    if quantize not in KINDS:
-        raise InputError(
-            f"`quantize` must be one of {', '.join(KINDS)}. "
-            f"Received: quantize={quantize!r}"
-        )
+    """Check the arguments that do not need the model."""
+    checks.check_choice("quantize", quantize, KINDS)
     if representative is not None and quantize != "int8":
         raise InputError(
             "`representative` must be None unless quantize='int8': only int8 "
@@ -63,11 +41,7 @@ def check(quantize, representative, input_type, output_type):
         )
     types = {"input_type": input_type, "output_type": output_type}
     for name, value in types.items():
-        if value not in TYPES:
-            raise InputError(
-                f"`{name}` must be one of {', '.join(TYPES)}. "
-                f"Received: {name}={value!r}"
-            )
+        checks.check_choice(name, value, get_args(Type))
         if value != "float32" and quantize != "int8":
             raise InputError(
                 f"`{name}` must be float32 unless quantize='int8'. "
@@ -75,16 +49,8 @@ def check(quantize, representative, input_type, output_type):
             )
 
 
-def check_least_agreement(least_agreement):
-    if not 0 <= least_agreement <= 1:
-        raise InputError(
-            "`least_agreement` must be between 0 and 1. "
-            f"Received: least_agreement={least_agreement!r}"
-        )
-
-
 def calibration(quantize, representative, model, samples):
-    """Returns the images that int8 is calibrated on, and notes about them.
+    """Return the images that int8 is calibrated on, and notes about them.
 
     Args:
         quantize: One of `KINDS`.
@@ -112,7 +78,7 @@ def calibration(quantize, representative, model, samples):
 
 
 def configure(converter, quantize, images, batch_size, types):
-    """Sets a converter up.
+    """Set a converter up.
 
     Args:
         converter: `tf.lite.TFLiteConverter`.
@@ -144,7 +110,7 @@ def _batches(images, batch_size):
 
 
 def convert(converter):
-    """Returns what a converter writes, without the warnings it gives."""
+    """Return what a converter writes, without the warnings it gives."""
     with warnings.catch_warnings():
         # It announces the end of tf.lite.Interpreter, which it uses itself,
         # and that the range of an integer input is unknown.
@@ -153,7 +119,7 @@ def convert(converter):
 
 
 def to_file(values, details):
-    """Maps numbers to those of an integer input of a TFLite file."""
+    """Map numbers to those of an integer input of a TFLite file."""
     if np.issubdtype(values.dtype, np.floating) and np.issubdtype(
         details["dtype"], np.integer
     ):
@@ -165,8 +131,8 @@ def to_file(values, details):
 
 
 def from_file(values, details):
-    """Maps the values of an output of a TFLite file to numbers."""
+    """Map the values of an output of a TFLite file to numbers."""
     scale, zero = details["quantization"]
-    if scale == 0:  # an output that is not quantised
+    if scale == 0:  # an output that is not quantized
         return values
     return scale * (values.astype("float32") - zero)
