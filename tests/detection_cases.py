@@ -66,11 +66,11 @@ def randomize(model, seed=0):
         weight.assign(values)
 
 
-def pad_objects(boxes, labels, places):
+def pad_objects(boxes, labels, max_objects):
     """Targets of a batch from one array of each per image."""
     padded = {
-        "boxes": np.zeros((len(boxes), places, 4), "float32"),
-        "labels": np.full((len(boxes), places), -1, "int32"),
+        "boxes": np.zeros((len(boxes), max_objects, 4), "float32"),
+        "labels": np.full((len(boxes), max_objects), -1, "int32"),
     }
     for i, (corners, classes) in enumerate(zip(boxes, labels, strict=True)):
         padded["boxes"][i, : len(corners)] = np.reshape(corners, (-1, 4))
