@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import pathlib
 import textwrap
@@ -26,6 +27,22 @@ if typing.TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 
+# Beside a detector are its settings under this name.
+DETECTION_FILE = "detection.json"
+
+# Where the subclass of each kind is, and the options of an export that only
+# this kind has.
+KINDS = {
+    "classifier": (
+        "eca_keras.training.classification.trained:TrainedClassifier",
+        ("with_preprocessing", "channels_first", "input_type", "output_type"),
+    ),
+    "detector": (
+        "eca_keras.training.detection.trained:TrainedDetector",
+        ("pixels", "sizes"),
+    ),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
@@ -45,12 +62,10 @@ class Trained:
     model: keras.Model
     settings: typing.Any
 
-    # What messages call it.
+    # Key in `KINDS`, which messages call it.
     kind: typing.ClassVar[str]
     # Images per step of an evaluation, if the user does not say.
     batch_size: typing.ClassVar[int]
-    # Options of an export that the other kind does not have.
-    export_options: typing.ClassVar[tuple[str, ...]]
 
     @classmethod
     def load(cls, path: str | pathlib.Path) -> Trained:
@@ -72,7 +87,7 @@ class Trained:
                 f"There is no trained model {path}: run `eca-keras train` or "
                 "`eca-keras detect train` first, or name the folder of a run"
             )
-        found = _kind_of(path)
+        found = _class_of(path)
         if not issubclass(found, cls):
             raise InputError(
                 f"{path} must be a {cls.kind}. It is a {found.kind}"
@@ -229,11 +244,11 @@ class Trained:
         """
         row = format_of(path, format)
         row.check_options(options)
-        for other in Trained.__subclasses__():
-            for name in set(other.export_options) - set(self.export_options):
-                if name in options:
+        for kind, (_, names) in KINDS.items():
+            for name in names:
+                if name in options and kind != self.kind:
                     raise InputError(
-                        f"`{name}` must only be given for a {other.kind}. "
+                        f"`{name}` must only be given for a {kind}. "
                         f"{self.path} is a {self.kind}"
                     )
         model, arguments = self._for_export(row, data, options)
@@ -276,16 +291,13 @@ class Trained:
         raise NotImplementedError
 
 
-def _kind_of(path):
+def _class_of(path):
     """The subclass of `Trained` that a `.keras` file belongs to."""
-    from eca_keras.training.classification.trained import TrainedClassifier
-    from eca_keras.training.detection.settings import DetectionSettings
-    from eca_keras.training.detection.trained import TrainedDetector
-
     own = Preprocessing.path(path).is_file()
-    if not own and path.with_name(DetectionSettings.FILE).is_file():
-        return TrainedDetector
-    return TrainedClassifier
+    detector = not own and path.with_name(DETECTION_FILE).is_file()
+    home, _ = KINDS["detector" if detector else "classifier"]
+    module, _, name = home.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def read_network(path):

@@ -6,7 +6,6 @@ import difflib
 import numpy as np
 
 from eca_keras.errors import InputError
-from eca_keras.images.decode import shown_size
 from eca_keras.utils.checks import listed
 from eca_keras.utils.checks import refusal
 from eca_keras.visualize.figures import MAX_CLASSES
@@ -58,10 +57,7 @@ def take(trained, data, split, names, count):
         InputError: if there is no such data, class or image.
     """
     source, data = trained.source(data)
-    name = split or ("validation" if source.test is None else "test")
-    split = getattr(source, name)
-    if split is None:
-        raise InputError(f"data={data!r} has no split {name!r}")
+    split, name = trained.split(source, split)
     classes = _classes(source.class_names, names)
     found = _search(split, classes, count)
     empty = [classes[label] for label in classes if not len(found[label])]
@@ -71,7 +67,7 @@ def take(trained, data, split, names, count):
         )
     indices = np.concatenate([found[label] for label in classes])
     labels = np.repeat(list(classes), [len(found[label]) for label in classes])
-    images = np.stack([_shown(split, trained, int(i)) for i in indices])
+    images = np.stack([trained.shown(split.read(int(i))) for i in indices])
     return Sample(data, name, classes, indices, labels, images)
 
 
@@ -107,14 +103,3 @@ def _search(split, classes, count):
         if all(len(indices) == count for indices in found.values()):
             break
     return {label: np.sort(indices) for label, indices in found.items()}
-
-
-def _shown(split, trained, index):
-    settings = trained.preprocessing
-    image = shown_size(
-        split.read(index),
-        settings.image_size,
-        settings.crop_fraction,
-        settings.interpolation,
-    )
-    return image.numpy()

@@ -38,10 +38,6 @@ class TrainedClassifier(Trained):
 
     kind = "classifier"
     batch_size = 64
-    export_options = (
-        *("with_preprocessing", "channels_first"),
-        *("input_type", "output_type"),
-    )
 
     @classmethod
     def _load_settings(cls, path):

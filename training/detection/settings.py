@@ -7,6 +7,7 @@ import pathlib
 from eca_keras.applications.preprocessing import IMAGENET_MEAN
 from eca_keras.applications.preprocessing import IMAGENET_STD
 from eca_keras.errors import InputError
+from eca_keras.training.trained import DETECTION_FILE
 from eca_keras.utils import checks
 from eca_keras.utils.files import write_text
 
@@ -35,7 +36,7 @@ class DetectionSettings:
     mean: tuple = IMAGENET_MEAN
     std: tuple = IMAGENET_STD
 
-    FILE = "detection.json"
+    FILE = DETECTION_FILE
     channels = 3
 
     def __post_init__(self):

@@ -42,7 +42,6 @@ class TrainedDetector(Trained):
 
     kind = "detector"
     batch_size = 8
-    export_options = ("pixels", "sizes")
 
     @classmethod
     def _load_settings(cls, path):
@@ -172,7 +171,7 @@ class TrainedDetector(Trained):
 
         interface = {
             name: options.pop(name)
-            for name in self.export_options
+            for name in ("pixels", "sizes")
             if name in options
         }
         endpoint = DetectionEndpoint(
