@@ -207,7 +207,7 @@ def test_picture(tmp_path):
 def test_command(tmp_path, capsys):
     options = ["--image-size", "32", "--rounds", "2", "--threads", "1"]
     outputs = ["--output", str(tmp_path / "a.csv")]
-    outputs += ["--picture", str(tmp_path / "a.png")]
+    outputs += ["--figure", str(tmp_path / "a.png")]
     command = ["benchmark", "ECAResNet20", "--runtime", "onnx"]
     assert cli.main([*command, *options, *outputs]) == 0
     printed = capsys.readouterr().out.splitlines()
