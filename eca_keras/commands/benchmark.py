@@ -28,7 +28,9 @@ ms: median of a call. ratio: median over the rounds of the time by that of the
 first attention in the same round. of first: the same, by the same network's in
 the first runtime. MB: the file, or for keras and xla the weights."""
 
-_print = functools.partial(print, file=sys.stderr, flush=True)
+
+def _print(text):
+    print(text, file=sys.stderr, flush=True)
 
 
 @dataclasses.dataclass(frozen=True)
