@@ -70,14 +70,10 @@ class Networks:
     figure: pathlib.Path | None = None
     accuracy: pathlib.Path | None = None
 
-    ALIASES = {
-        "model": "models",
-        "attentions": "attention",
-        "picture": "figure",
-    }
+    ALIASES = {"model": "models", "attentions": "attention"}
 
     def check(self):
-        from eca_keras.utils.figures import check_picture
+        from eca_keras.utils.figures import check_figure
 
         goes_with = {
             "torch_python": ("`against torch`", "torch" in self.against),
@@ -90,7 +86,7 @@ class Networks:
                     f"Received: {name}={getattr(self, name)}"
                 )
         if self.figure:  # before the minutes that it takes to measure
-            check_picture(self.figure)
+            check_figure(self.figure)
 
     def run(self):
         from benchmarks import bubbles

@@ -37,7 +37,10 @@ class Spots(Detector):
     def __init__(self):
         images = keras.Input(self.SHAPE, name="images")
         cells = layers.Conv2D(4, self.CELL, strides=self.CELL)(images)
-        super().__init__(images, {"cells": layers.Reshape((-1, 4))(cells)})
+        # Without the pyramid and anchors that the detectors share.
+        super(Detector, self).__init__(
+            images, {"cells": layers.Reshape((-1, 4))(cells)}
+        )
 
     def detect(self, outputs, sizes=None):
         cells = outputs["cells"]

@@ -42,8 +42,9 @@ FORMATS = {
     "ONNX": (eca_keras.export_onnx, "net.onnx", {}),
 }
 
-TITLES = ("network", "format", "MB", "largest difference")
-TITLES += ("mean difference", "mean variation", "top-1 agreement", "operations")
+TITLES = ("network", "format", "MB", "max absolute error")
+TITLES += ("mean absolute error", "mean variation", "top-1 agreement")
+TITLES += ("operations",)
 
 
 def trained(name, runs, epochs):
@@ -121,9 +122,9 @@ on {count} digits of {SIZE} x {SIZE} pixels that it was not trained on. The
 networks were trained on digits first. Top-1 of the Keras models on these
 images: {accuracies}.
 
-The differences are those of probabilities. The mean variation is what a file
-would be off by that always answers the mean. "Not kept" is what the export
-refuses by its own measure.
+The errors are those of probabilities. The mean variation is the mean absolute
+error of a file whose outputs are always their mean. Files that are "not kept"
+did not pass with the default tolerance.
 
 {markdown([TITLES, *rows])}
 ## Operations

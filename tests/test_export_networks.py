@@ -15,7 +15,6 @@ from reference import load_golden
 
 import eca_keras
 from eca_keras import applications
-from eca_keras.commands.export import export_model
 from eca_keras.training import TrainConfig
 from eca_keras.training import load_source
 from eca_keras.training import train
@@ -108,7 +107,7 @@ def test_int8_digits(tmp_path):
     accuracy = {}
     for quantize in ("none", "dynamic", "int8"):
         path = tmp_path / f"{quantize}.tflite"
-        report = export_model(trained, "tflite", path, quantize=quantize)
+        report = trained.export(path, quantize=quantize)
         print(report)
         run = interpreter.Interpreter(str(path)).get_signature_runner()
         answers = [run(images=image[None])["outputs"][0] for image in images]

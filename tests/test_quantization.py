@@ -240,7 +240,7 @@ def test_integer_model_is_refused_in_int8(tmp_path):
 )
 def test_mismatch(change, net, tmp_path, monkeypatch):
     tampered(monkeypatch, change)
-    with pytest.raises(ExportMismatch, match="in the mean .*not kept") as error:
+    with pytest.raises(ExportMismatch, match="on average .*not kept") as error:
         export(net, tmp_path, quantize="int8")
     assert not os.listdir(tmp_path)
     assert not error.value.report.passed

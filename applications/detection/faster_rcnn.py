@@ -48,7 +48,7 @@ SHORTEST_SIDE = 1e-2
 
 
 class Draw(NamedTuple):
-    """The regions that a step learns from, positives first.
+    """The regions that a step trains on, positives first.
 
     Attributes:
         regions: `(batch, samples, 4)`, without a gradient.

@@ -2,7 +2,7 @@
 """Classify image files with a TFLite file, and nothing else of ours.
 
     pip install ai-edge-litert numpy pillow
-    python classify.py model.tflite picture.jpg another.png
+    python classify.py model.tflite image.jpg another.png
 
 The file is one that `eca-keras export model.tflite` wrote: what its labels
 are, and what an image goes through before it, is in the file itself, in the
@@ -82,7 +82,7 @@ class Classifier:
         self.interpreter = Interpreter(path, num_threads=threads)
         self.interpreter.allocate_tensors()
         self.given = self.interpreter.get_input_details()[0]
-        self.answered = self.interpreter.get_output_details()[0]
+        self.output = self.interpreter.get_output_details()[0]
 
     def __call__(self, image):
         """Returns `(label, probability)` pairs, the likeliest first.
@@ -96,9 +96,11 @@ class Classifier:
             values = (values / 255 - np.float32(mean)) / np.float32(std)
         self._give(values)
         self.interpreter.invoke()
-        shares = self._answer()
-        order = np.argsort(-shares)
-        return [(self.settings["labels"][i], float(shares[i])) for i in order]
+        probabilities = self._probabilities()
+        order = np.argsort(-probabilities)
+        return [
+            (self.settings["labels"][i], float(probabilities[i])) for i in order
+        ]
 
     def _give(self, values):
         dtype = self.given["dtype"]
@@ -113,12 +115,12 @@ class Classifier:
         values = np.repeat(values[None], count, axis=0).astype(dtype)
         self.interpreter.set_tensor(self.given["index"], values)
 
-    def _answer(self):
-        shares = self.interpreter.get_tensor(self.answered["index"])[0]
-        scale, zero = self.answered["quantization"]
+    def _probabilities(self):
+        values = self.interpreter.get_tensor(self.output["index"])[0]
+        scale, zero = self.output["quantization"]
         if scale:
-            shares = scale * (shares.astype("float32") - zero)
-        return shares
+            values = scale * (values.astype("float32") - zero)
+        return values
 
 
 def main(arguments=None):
@@ -137,13 +139,13 @@ def main(arguments=None):
     for path in options.images:
         try:
             image = read_image(path)
-        except UNREADABLE as error:  # the other images get their answer
+        except UNREADABLE as error:  # go on with the other images
             print(f"{path} is not a readable image: {error}", file=sys.stderr)
             failed = True
             continue
         ranking = classify(image)[: options.top]
-        answers = (f"{name} {share:.2%}" for name, share in ranking)
-        print(f"{path}: {', '.join(answers)}")
+        classes = (f"{name} {value:.2%}" for name, value in ranking)
+        print(f"{path}: {', '.join(classes)}")
     return 2 if failed else 0
 
 

@@ -2,7 +2,7 @@
 """Find objects in image files with a TFLite file, and nothing else of ours.
 
     pip install ai-edge-litert numpy pillow
-    python detect.py detector.tflite picture.jpg another.png
+    python detect.py detector.tflite image.jpg another.png
 
 The file is one that `export_tflite` wrote of a detector: what its labels are,
 and what an image goes through before it, is in the file itself, in the zip
@@ -54,7 +54,7 @@ def read_settings(path):
     if settings["channels"] != 3:
         raise BadInput(
             f"{path} takes images of {settings['channels']} channels, which "
-            "are normalised in a way of their own"
+            "are normalized in a way of their own"
         )
     return settings
 
@@ -128,7 +128,7 @@ class Detector:
         if self.settings["mean"] is not None:
             mean, std = self.settings["mean"], self.settings["std"]
             values = (values / 255 - np.float32(mean)) / np.float32(std)
-        found = self._answer(values, size)
+        found = self._outputs(values, size)
         height, width = size
         # Out of the padding, for a file that was not told the size.
         boxes = np.clip(found["boxes"], 0, [width, height, width, height])
@@ -146,8 +146,8 @@ class Detector:
             for i in np.flatnonzero(kept)
         ]
 
-    def _answer(self, values, size):
-        """What the file answers for one image."""
+    def _outputs(self, values, size):
+        """Return the outputs of the file for one image."""
         inputs = {"images": values, "sizes": size}
         batch = {}
         for name, details in self.given.items():  # sizes: not in every file
@@ -177,7 +177,7 @@ def main(arguments=None):
     for path in options.images:
         try:
             image = read_image(path)
-        except UNREADABLE as error:  # the other images get their answer
+        except UNREADABLE as error:  # go on with the other images
             print(f"{path} is not a readable image: {error}", file=sys.stderr)
             failed = True
             continue

@@ -73,7 +73,7 @@ class Benchmark:
     output: pathlib.Path | None = None
     figure: pathlib.Path | None = None
 
-    ALIASES = {"model": "models", "runtimes": "runtime", "picture": "figure"}
+    ALIASES = {"model": "models", "runtimes": "runtime"}
     EXAMPLES = (
         "eca-keras benchmark ECAResNet18 --attention none eca se",
         "eca-keras benchmark ECAMobileNetV2 --runtime tflite onnx",
@@ -99,9 +99,9 @@ class Benchmark:
                     f"Received: {name}={value}"
                 )
         if self.figure:  # before the minutes that it takes to measure
-            from eca_keras.utils.figures import check_picture
+            from eca_keras.utils.figures import check_figure
 
-            check_picture(self.figure)
+            check_figure(self.figure)
 
     def run(self) -> None:
         from eca_keras.profiling.tables import write_csv

@@ -46,9 +46,9 @@ class TrainingCommand:
     RECIPE: ClassVar[Any]
 
     if TYPE_CHECKING:  # what all settings have
-        recipe: str
-        export: tuple[str, ...]
-        output: str
+        recipe: str = ""
+        export: tuple[str, ...] = ()
+        output: str = ""
 
     def __post_init__(self):
         """Leave the checks to `check`: the parser would frame their words."""

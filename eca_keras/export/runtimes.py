@@ -198,7 +198,7 @@ def _exported(row, options, model, images, threads, folder):
 
 # How a model is prepared for each runtime: a function of the model, a batch
 # of images, the number of threads and a folder for what is exported.
-RUNTIMES = {
+RUNTIMES: dict[str, Callable[..., Any]] = {
     "keras": _in_keras,
     "xla": functools.partial(_in_keras, jit_compile=True),
     **{

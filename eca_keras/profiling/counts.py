@@ -45,7 +45,7 @@ class Profile:
             it the ECA-Net paper, call these the parameters.
         attention_parameters: Those of the channel attention layers.
         macs: Multiply-accumulates per sample, of convolutions (also those
-            inside attention layers) and dense layers. Biases, normalisation,
+            inside attention layers) and dense layers. Biases, normalization,
             activations, pooling and element-wise products count nothing.
         thop_macs: FLOPs as thop counts them, the tool of the paper's
             authors: `macs`, and 4 for each element that
@@ -206,7 +206,7 @@ def _input_shapes(graph, input_shape):
             "only be None if the model's own input has no unknown size"
         )
         own = own if len(own) > 1 else own[0]
-        raise checks.refusal("input_shape", input_shape, rule, model=own)
+        raise checks.refusal("input_shape", input_shape, rule, expected=own)
     return [(batch, *shape) for shape in given]
 
 

@@ -54,7 +54,7 @@ def load_into_detector(model: MaskRCNN, path: PathLike) -> None:
 
     The state of a `maskrcnn_resnet50_fpn` as torchvision saves it since 0.15;
     before, some layers had other names. The classes have to be as many as
-    those of the model, and one for background. Models with normalisation in
+    those of the model, and one for background. Models with normalization in
     their heads (`v2`) are others.
 
     Args:

@@ -33,7 +33,7 @@ def predict(path, network, images):
     Args:
         path: The checkpoint.
         network: What `inspect_checkpoint` says about it.
-        images: Array of shape `(batch, height, width, 3)`, normalised.
+        images: Array of shape `(batch, height, width, 3)`, normalized.
 
     Returns:
         Array of the logits, of shape `(batch, classes)`, or of the last

@@ -1,9 +1,9 @@
 """Small numbers that a float16 file has lost.
 
 The converter rounds every constant to float16, the epsilon of a division with
-the weights. What is below 3e-8 becomes 0, and 0 / 0 is no number: TensorFlow's
-non-maximum suppression adds 1e-8 to the union of two boxes, and without it
-loses detections, without a word. The smallest number of float16, 6e-8, does as
+the weights. What is below 3e-8 becomes 0, and 0 / 0 is NaN: TensorFlow's NMS
+adds 1e-8 to the union of two boxes, and without it loses detections, without a
+warning. The smallest number of float16, 6e-8, does as
 well as the epsilon.
 """
 
@@ -17,7 +17,7 @@ IDENTIFIER = b"TFL3"
 
 
 def restore(content):
-    """Gives divisions their epsilons back.
+    """Give divisions their epsilons back.
 
     A sum with nothing, by which something is divided, had an epsilon.
 
@@ -48,7 +48,7 @@ def restore(content):
 
 
 def notes(restored):
-    """Returns what a report says about epsilons that were lost."""
+    """Return what a report says about epsilons that were lost."""
     if not restored:
         return ()
     return (

@@ -1,11 +1,11 @@
 """Scales of an int8 file that its runtime would refuse.
 
-Where a layer is silent on all images of the calibration (a ReLU that is dead,
-as in a gate of few units), the converter takes its range to be next to
+Where the outputs of a layer are 0 for all calibration images (a dead ReLU, as
+in a gate of few units), the converter takes its range to be next to
 nothing. The scale that follows is millions of times too fine: XNNPACK takes
 no product of the scales of input and weights that is 256 times the scale of
 the output, or more, and LiteRT 2.3 then frees memory twice and aborts the
-process. The layer said 0, which any scale can say.
+process. The layer returned 0, which has a value at any scale.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 # What XNNPACK takes at most: scales of input and weights by that of the output.
 LIMIT = 256.0
 # What a layer beyond it gets: no coarser than it must be, for a layer with
-# one channel of large weights need not be silent.
+# one channel of large weights need not be 0.
 TARGET = 128.0
 
 # Operations with weights, and those whose output has the scale of its input.
@@ -30,7 +30,7 @@ PASSING += ("MAX_POOL_2D", "AVERAGE_POOL_2D", "REDUCE_MAX", "STRIDED_SLICE")
 
 
 def widen(content):
-    """Gives layers of an int8 file scales that its runtime takes.
+    """Give layers of an int8 file scales that its runtime takes.
 
     Args:
         content: Bytes of the TFLite file.
@@ -48,12 +48,12 @@ def widen(content):
 
 
 def notes(widened):
-    """Returns what a report says about layers whose scale was too fine."""
+    """Return what a report says about layers whose scale was too fine."""
     if not widened:
         return ()
     layers = "1 layer" if widened == 1 else f"{widened} layers"
     return (
-        f"{layers} hardly answered the images of the calibration: a coarser "
+        f"{layers} had outputs next to 0 for the calibration images: a coarser "
         "scale was set, which LiteRT needs",
     )
 
@@ -75,7 +75,7 @@ class _Graph:
             self.operators.append((names[code], operator))
 
     def repair(self, named):
-        """Repairs one operation; returns whether it had to be."""
+        """Repair one operation; return whether it had to be."""
         name, operator = named
         if name not in WEIGHTED:
             return False
@@ -86,22 +86,22 @@ class _Graph:
         ]
         if any(each is None for each in scales):  # in floats
             return False
-        given, weights, answer = scales
-        finest = given[0] * weights.max()
-        if finest < LIMIT * answer[0]:
+        inputs, weights, outputs = scales
+        finest = inputs[0] * weights.max()
+        if finest < LIMIT * outputs[0]:
             return False
         self.rescale(operator.Outputs(0), np.float32(finest / TARGET))
         return True
 
     def scales(self, index):
-        """Scales of a tensor, as a view of the file; `None` without any."""
+        """Return the scales of a tensor, a view of the file; `None` without."""
         quantization = self.graph.Tensors(index).Quantization()
         if quantization is None or not quantization.ScaleLength():
             return None
         return quantization.ScaleAsNumpy()
 
     def rescale(self, index, scale):
-        """Changes the scale of a tensor, and what has to follow it."""
+        """Change the scale of a tensor, and what has to follow it."""
         scales = self.scales(index)
         factor = np.float64(scale) / scales[0]
         scales[0] = scale
@@ -114,7 +114,7 @@ class _Graph:
                 self.rescale_bias(operator, factor)
 
     def rescale_bias(self, operator, factor):
-        """A bias has the scale of input times weights."""
+        """Change that of a bias, which is that of input times weights."""
         if operator.InputsLength() < 3 or operator.Inputs(2) < 0:
             return
         tensor = self.graph.Tensors(operator.Inputs(2))
