@@ -8,20 +8,16 @@ from keras import layers
 
 import eca_keras
 from eca_keras.profiling import timing as benchmarking
-from eca_keras.profiling.tables import TIMES
-from eca_keras.profiling.tables import format_table
 from eca_keras.profiling.tables import write_csv
 from eca_keras.profiling.timing import Latency
+from eca_keras.profiling.timing import format_table
 
 # Two rounds of two models in which "b" takes 4 / 2 and 9 / 3 of the time.
 WALL = np.array([[2.0, 4.0], [3.0, 9.0]])
 CPU = np.array([[1.0, 5.0], [1.0, 3.0]])
-ROWS = [
-    benchmarking._latency(
-        name, benchmarking.Rounds("inference", 6, WALL, CPU), i
-    )
-    for i, name in enumerate(("a", "long_name"))
-]
+ROWS = benchmarking._rows(
+    benchmarking.Rounds("inference", 6, WALL, CPU), ["a", "long_name"]
+)
 
 
 def small(units=4, shape=(8,)):
@@ -201,14 +197,13 @@ def test_arguments_are_checked(arguments, message):
 
 
 def test_format_table_is_aligned():
-    names = [("model", "model"), ("task", "task"), ("batch", "batch_size")]
-    lines = format_table(ROWS, (*names, *TIMES), names=2).splitlines()
+    lines = format_table(ROWS).splitlines()
     assert len(lines) == 3
     assert len({len(line) for line in lines}) == 1
     assert lines[0].split()[:4] == ["model", "task", "batch", "ms"]
     assert lines[2].split() == [
-        *("long_name", "inference", "6", "6500.0", "5250.0-7750.0"),
-        *("2.500", "4.000"),
+        *("long_name", "inference", "6", "6500.00", "5250.00-7750.00"),
+        *("0.9", "4000.00", "2.500", "2.250-2.750", "4.000"),
     ]
 
 

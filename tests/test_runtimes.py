@@ -198,7 +198,7 @@ def test_picture(tmp_path):
     # The two models' bars are large areas of a colour of their own.
     large = [n for n, rgb in colours if n > 0.01 * size[0] * size[1]]
     assert len(large) >= 3
-    with pytest.raises(ValueError, match="`figure` must end in .png"):
+    with pytest.raises(ValueError, match="`picture` must end in .png"):
         runtimes.write_figure(ROWS, tmp_path / "latency.xyz")
     assert [file.name for file in tmp_path.iterdir()] == ["latency.png"]
 
@@ -219,8 +219,9 @@ def test_command(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--threads", "1"], "`--threads` must only be given with `--runtime`"),
-        (["--runtime", "onnx", "caffe"], "`--runtime` must be"),
+        (["--threads", "1"], "`--threads` must only be given with `--run"),
+        (["--figure", "a.png"], "`--figure` must only be given with `--run"),
+        (["--runtime", "onnx", "caffe"], "`--runtime` must be some of"),
     ],
 )
 def test_command_refuses(options, sentence, capsys):

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from eca_keras.profiling import tables
+from eca_keras.profiling.tables import Columns
 from eca_keras.profiling.tables import Timing
 from eca_keras.profiling.tables import timing
 from eca_keras.utils import checks
@@ -21,7 +23,7 @@ from eca_keras.utils import checks
 class Latency(Timing):
     """What one model took for one task, and by how much that differs.
 
-    The times, and the ratios to the first model's, are those of `Timing`.
+    The ratios are to the first model.
 
     Attributes:
         model: Name of the model.
@@ -97,15 +99,32 @@ def benchmark(
         warmup=warmup,
         seed=seed,
     ):
-        for i, name in enumerate(names):
-            row = _latency(name, measured, i)
+        for row in _rows(measured, names):
             rows.append(row)
             if progress:
                 progress(
-                    f"{name}, {row.task}, batch {row.batch_size}: "
+                    f"{row.model}, {row.task}, batch {row.batch_size}: "
                     f"{1e3 * row.seconds:.1f} ms, ratio {row.ratio:.3f}"
                 )
     return rows
+
+
+def _rows(measured, names):
+    """Return the `Latency` of each model from the `Rounds` of a task."""
+    size = measured.batch_size
+    times = [
+        timing(measured.wall, measured.cpu, i, 0) for i in range(len(names))
+    ]
+    return [
+        Latency(
+            model=name,
+            task=measured.task,
+            batch_size=size,
+            samples_per_second=size / each["seconds"],
+            **each,
+        )
+        for name, each in zip(names, times, strict=True)
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +210,7 @@ def _random_inputs(model, batch_size, input_shape, seed):
     if any(size is None for shape in shapes for size in shape):
         rule = "must be given for a model whose input has unknown sizes"
         own = model.input_shape
-        raise checks.refusal("input_shape", input_shape, rule, expected=own)
+        raise checks.refusal("input_shape", input_shape, rule, model=own)
     rng = np.random.default_rng(seed)
     arrays = []
     for tensor, shape in zip(model.inputs, shapes, strict=True):
@@ -271,13 +290,25 @@ def _order(i, count):
     return turns[::-1] if i % 2 else turns
 
 
-def _latency(name, measured, i):
-    """Summarize the `Rounds` of a model by its number."""
-    times = timing(measured.wall, measured.cpu, i, 0)
-    return Latency(
-        model=name,
-        task=measured.task,
-        batch_size=measured.batch_size,
-        samples_per_second=measured.batch_size / times["seconds"],
-        **times,
-    )
+COLUMNS: Columns = (
+    ("model", "model"),
+    ("task", "task"),
+    ("batch", "batch_size"),
+    ("ms", lambda row: f"{1e3 * row.seconds:.2f}"),
+    (
+        "quartiles",
+        lambda row: (
+            f"{1e3 * row.seconds_lower:.2f}-{1e3 * row.seconds_upper:.2f}"
+        ),
+    ),
+    ("samples/s", lambda row: f"{row.samples_per_second:.1f}"),
+    ("CPU ms", lambda row: f"{1e3 * row.cpu_seconds:.2f}"),
+    ("ratio", lambda row: f"{row.ratio:.3f}"),
+    ("quartiles", lambda row: f"{row.ratio_lower:.3f}-{row.ratio_upper:.3f}"),
+    ("CPU ratio", lambda row: f"{row.cpu_ratio:.3f}"),
+)
+
+
+def format_table(rows: Sequence[Latency]) -> str:
+    """Return the rows as text, one line each below a line of titles."""
+    return tables.format_table(rows, COLUMNS)

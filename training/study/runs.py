@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
 import datetime
 import gc
-import math
 import pathlib
-import platform
 import shutil
 import time
 from collections.abc import Callable
@@ -20,23 +17,17 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.errors import Diverged
 from eca_keras.errors import InputError
 from eca_keras.errors import Interrupted
-from eca_keras.profiling.counts import profile
 from eca_keras.training.classification.config import TrainConfig
-from eca_keras.training.classification.model import build_classifier
-from eca_keras.training.config import deciding
 from eca_keras.training.run.loop import train
 from eca_keras.training.study.records import Records
-from eca_keras.training.study.records import Result
 from eca_keras.training.study.records import name_of
+from eca_keras.training.study.results import result_of
 from eca_keras.training.study.studies import Row
 from eca_keras.training.study.studies import Study
-from eca_keras.utils.keras_graph import kernel_sizes
 from eca_keras.utils.types import PathLike
-from eca_keras.version import __version__
 
 
 def config_of(row: Row, base: TrainConfig, seed: int) -> TrainConfig:
@@ -192,7 +183,7 @@ class Runner:
         try:
             metrics = train(config, resume=True, verbose=self.verbose)
         except Diverged as error:
-            return _result(config, work, {}, str(error))
+            return result_of(config, work, {}, str(error))
         except Interrupted as error:
             raise Interrupted(
                 f"{error.received.name if error.received else 'A signal'} "
@@ -200,7 +191,7 @@ class Runner:
                 "the same command goes on",
                 error.received,
             ) from None
-        return _result(config, work, metrics)
+        return result_of(config, work, metrics)
 
 
 def check_alone(config: TrainConfig) -> TrainConfig:
@@ -221,65 +212,6 @@ def check_alone(config: TrainConfig) -> TrainConfig:
     return dataclasses.replace(
         config, strategy="mirrored" if several else "one-device"
     )
-
-
-def _result(config, work, metrics, diverged=None):
-    network = _build(config, work)
-    counts = profile(network)
-    return Result(
-        settings=deciding(config),
-        evaluated_on=metrics.get("evaluated_on", ""),
-        images=metrics.get("images", 0),
-        top1=metrics.get("top1"),
-        top5=metrics.get("top5"),
-        loss=metrics.get("loss"),
-        best_epoch=metrics.get("best_epoch"),
-        history=_history(work),
-        parameters=counts.trainable_parameters,
-        attention_parameters=counts.attention_parameters,
-        macs=counts.macs,
-        kernel_sizes=kernel_sizes(network),
-        seconds=metrics.get("seconds", 0.0),
-        diverged=diverged,
-        versions={
-            "eca-keras": __version__,
-            "keras": keras.__version__,
-            "tensorflow": tf.__version__,
-            "python": platform.python_version(),
-        },
-    )
-
-
-def _build(config, work):
-    """Build the network of a run; there need not be a trained one."""
-    model, _ = build_classifier(
-        config.model,
-        preprocessing=Preprocessing.load(work / "model.keras"),
-        attention=config.attention,
-        kernel_size=config.kernel_size,
-        alpha=config.alpha,
-    )
-    return model
-
-
-def _history(work):
-    """Return the rows of `history.csv` as numbers."""
-    try:
-        with (work / "history.csv").open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError:  # it diverged in its first epoch
-        return []
-    return [
-        {name: _number(text) for name, text in row.items()}
-        | {"epoch": int(row["epoch"])}
-        for row in rows
-    ]
-
-
-def _number(text):
-    """Return a number, `None` for one that JSON cannot hold."""
-    value = float(text)
-    return value if math.isfinite(value) else None
 
 
 def _row(config):

@@ -8,7 +8,6 @@ from typing import Any
 
 from eca_keras.applications.registry import check_builder
 from eca_keras.errors import InputError
-from eca_keras.training.study.settings import MODELS
 
 PAPER = "ECA-Net (arXiv 1910.03151)"
 
@@ -180,6 +179,12 @@ def _only(study, models):
     return models[0]
 
 
+# The networks that are compared, if the user does not say.
+MODELS = {
+    "modules": ("ECAResNet20",),
+    "kernel-size": ("ECAResNet18",),
+    "backbones": ("ECAResNet20", "ECAResNet18", "ECAMobileNetV2"),
+}
 STUDIES = {
     "modules": _modules,
     "kernel-size": _kernel_size,
