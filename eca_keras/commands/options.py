@@ -179,8 +179,9 @@ def _argument(kind, option, default):
         help_behavior_hint=_shown_default(default),
         **shown,
     )
-    # A tuple: Python 3.10 has no star in a subscript.
-    annotated = typing.Annotated[(option.type, argument, *markers)]
+    # By a name: mypy takes a star in a subscript for one of Python 3.11.
+    parts = (option.type, argument, *markers)
+    annotated = typing.Annotated[parts]
     if default is dataclasses.MISSING:
         return option.name, annotated
     field = dataclasses.field(default_factory=lambda: default)
