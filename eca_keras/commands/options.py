@@ -179,7 +179,7 @@ def _argument(kind, option, default):
         help_behavior_hint=_shown_default(default),
         **shown,
     )
-    # By a name: mypy takes a star in a subscript for one of Python 3.11.
+    # A tuple: Python 3.10 has no star in a subscript.
     parts = (option.type, argument, *markers)
     annotated = typing.Annotated[parts]
     if default is dataclasses.MISSING:
