@@ -6,6 +6,7 @@ from eca_keras.applications.registry import BUILDERS
 from eca_keras.utils.lazy import attach
 
 if TYPE_CHECKING:
+    from eca_keras.applications import detection as detection
     from eca_keras.applications.features import stage_outputs as stage_outputs
     from eca_keras.applications.mobilenet_v2 import (
         ECAMobileNetV2 as ECAMobileNetV2,

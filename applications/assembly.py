@@ -10,6 +10,7 @@ import warnings
 import keras
 from keras import layers
 
+from eca_keras.errors import InputError
 from eca_keras.utils import checks
 
 # What PyTorch's checkpoints are called: other files are Keras's.
@@ -128,7 +129,7 @@ def _check_weights(weights, builder):
     if isinstance(weights, str) and hub.find_tag(builder, weights):
         return True
     if isinstance(weights, str) and weights == "imagenet":
-        raise ValueError(
+        raise InputError(
             "`weights='imagenet'` is not available: no ImageNet weights are "
             "hosted for this model. Pass `None` (random initialization) or "
             "the path to a weights file."
@@ -139,7 +140,7 @@ def _check_weights(weights, builder):
         tags = hub.HOSTED.get(builder, ())
         names = ", ".join(map(repr, ("imagenet", *tags)))
         hosted = f", {names} (hosted weights)," if tags else ""
-        raise ValueError(
+        raise InputError(
             "The `weights` argument should be either `None` (random "
             f"initialization){hosted} or the path to the weights file to be "
             f"loaded. Received: weights={weights}"
@@ -151,7 +152,7 @@ def _check_hosted_classes(weights, classes):
     from eca_keras.weights import hub
 
     if classes != hub.CLASSES:
-        raise ValueError(
+        raise InputError(
             f"If using `weights={weights!r}` with `include_top=True`, "
             f"`classes` should be {hub.CLASSES}. Received: classes={classes}"
         )
@@ -172,7 +173,7 @@ def _check_head(request):
         request.weights is not None
         and keras.activations.get(activation) not in allowed
     ):
-        raise ValueError(
+        raise InputError(
             "Only `None` and `softmax` activations are allowed for the "
             "`classifier_activation` argument when using pretrained weights, "
             "with `include_top=True`; Received: "
@@ -210,7 +211,7 @@ def _input_shape(request):
             stacklevel=5,
         )
     if request.include_top and None in input_shape:
-        raise ValueError(
+        raise InputError(
             "If `include_top` is True, you should specify a static "
             f"`input_shape`. Received: input_shape={input_shape}"
         )
@@ -232,7 +233,7 @@ def _check_shape(shape, min_size):
         if extent is not None and (
             not checks.is_int(extent) or extent < min_size
         ):
-            raise ValueError(
+            raise InputError(
                 f"Input size must be at least {min_size}x{min_size}; "
                 f"Received: input_shape={shape}"
             )

@@ -1,4 +1,4 @@
-"""Convolution, normalisation and activation: the one place for constants."""
+"""Convolution, normalization and activation: the one place for constants."""
 
 import typing
 

@@ -1,11 +1,25 @@
 """Networks by the words of a command line or a config."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from typing import Any
+
 from eca_keras.applications.attention import WITH_KERNEL
 from eca_keras.applications.registry import find_builder
 from eca_keras.errors import InputError
+from eca_keras.utils.types import KernelSize
+
+if TYPE_CHECKING:
+    import keras
 
 
-def build_network(model, attention="eca", kernel_size="adaptive", **arguments):
+def build_network(
+    model: str,
+    attention: str = "eca",
+    kernel_size: KernelSize = "adaptive",
+    **arguments: Any,
+) -> keras.Model:
     """Build a network by its name.
 
     Args:
@@ -28,7 +42,7 @@ def build_network(model, attention="eca", kernel_size="adaptive", **arguments):
         raise InputError(str(error)) from error
 
 
-def kernel_size_of(attention, kernel_size):
+def kernel_size_of(attention: str, kernel_size: KernelSize) -> KernelSize:
     """Return the kernel size for one of several kinds of attention.
 
     Args:

@@ -6,13 +6,15 @@ import dataclasses
 import json
 import pathlib
 from typing import Literal
+from typing import get_args
 
 from eca_keras.errors import InputError
 from eca_keras.utils import checks
 from eca_keras.utils.files import write_text
 from eca_keras.utils.types import PathLike
 
-INTERPOLATIONS = ("bilinear", "bicubic")
+Interpolation = Literal["bilinear", "bicubic"]
+INTERPOLATIONS = get_args(Interpolation)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Preprocessing:
     image_size: int
     channels: int
     crop_fraction: float
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 

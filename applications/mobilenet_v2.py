@@ -211,7 +211,7 @@ def ECAMobileNetV2(
     )
 
 
-ECAMobileNetV2.row = MOBILENET_V2  # type: ignore[attr-defined]
+vars(ECAMobileNetV2)["row"] = MOBILENET_V2
 ECAMobileNetV2.__doc__ = builder_doc(
     "MobileNetV2 with channel attention on every block",
     "[MobileNetV2: Inverted Residuals and Linear Bottlenecks]"

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.utils import checks
 from eca_keras.utils.types import DataFormat
+from eca_keras.utils.types import Normalization
 from eca_keras.utils.types import Tensors
 
 # Mean and standard deviation of ImageNet's RGB values in [0, 1], the ones of
@@ -23,7 +23,7 @@ def preprocess_input(
     x: Tensors,
     data_format: DataFormat = None,
     *,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: Normalization | None = None,
 ) -> Tensors:
     """Scale RGB values to [0, 1] and normalize them by ImageNet's mean and std.
 
@@ -86,7 +86,7 @@ def preprocess_input(
 def _mean_and_std(preprocessing):
     if preprocessing is None:
         return IMAGENET_MEAN, IMAGENET_STD
-    if preprocessing.mean is None or preprocessing.channels != 3:
+    if preprocessing.mean is None or len(preprocessing.mean) != 3:
         rule = (
             "must have a mean of 3 channels: a network without one takes "
             "values in [0, 255]"

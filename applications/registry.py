@@ -3,10 +3,19 @@
 A new network or detector is its module and a row here.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from eca_keras.utils.checks import check_choice
+
+if TYPE_CHECKING:
+    import keras
+
+    from eca_keras.applications.detection.detector import Detector
 
 _RESNET = "eca_keras.applications.resnet"
 _DETECTION = "eca_keras.applications.detection"
@@ -38,7 +47,7 @@ class DetectorRow:
 
     module: str
     learning_rate: float
-    options: tuple = ()
+    options: tuple[str, ...] = ()
     masks: bool = False
 
 
@@ -79,7 +88,7 @@ DETECTORS = {
 }
 
 
-def check_builder(name, argument="model"):
+def check_builder(name: str, argument: str = "model") -> None:
     """Refuse what is no name of a builder.
 
     Args:
@@ -89,13 +98,13 @@ def check_builder(name, argument="model"):
     check_choice(argument, name, BUILDERS)
 
 
-def find_builder(name):
+def find_builder(name: str) -> Callable[..., keras.Model]:
     """Return the builder of a name."""
     check_builder(name)
     return _load(BUILDERS[name].module, name)
 
 
-def find_detector(name):
+def find_detector(name: str) -> type[Detector]:
     """Return the detector's class of a name."""
     check_choice("detector", name, DETECTORS)
     return _load(DETECTORS[name].module, name)
@@ -105,12 +114,12 @@ def _load(module, name):
     return getattr(importlib.import_module(module), name)
 
 
-def default_size(name):
+def default_size(name: str) -> int:
     """Return height and width of the images that a builder is meant for."""
     check_builder(name)
     return BUILDERS[name].default_size
 
 
-def released_kernels(name):
+def released_kernels(name: str) -> tuple[int, ...] | None:
     """Return the released kernel sizes of a network, `None` if none were."""
-    return find_builder(name).row.released
+    return vars(find_builder(name))["row"].released

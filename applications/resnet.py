@@ -166,7 +166,7 @@ class ResNet:
         min_size: Smallest height and width, in pixels.
     """
 
-    branch: typing.Callable
+    branch: typing.Callable[..., typing.Any]
     depths: tuple
     expansion: int
     released: tuple | None = None
@@ -202,8 +202,16 @@ _average = functools.partial(
 )
 _deep = functools.partial(_average, stem=deep_stem, stem_widths=(32, 32, 64))
 _tiered = functools.partial(_deep, stem_widths=(24, 32, 64))
-_RESNEXT_32X4D = {"groups": 32, "base_width": 4, "paper": RESNEXT_PAPER}
-_RESNEXT_32X8D = {"groups": 32, "base_width": 8, "paper": RESNEXT_PAPER}
+_RESNEXT_32X4D: typing.Any = {
+    "groups": 32,
+    "base_width": 4,
+    "paper": RESNEXT_PAPER,
+}
+_RESNEXT_32X8D: typing.Any = {
+    "groups": 32,
+    "base_width": 8,
+    "paper": RESNEXT_PAPER,
+}
 
 RESNETS = {
     "ECAResNet18": _basic((2, 2, 2, 2), released=(3, 5, 7, 7)),
@@ -310,13 +318,13 @@ def _builder(model: str) -> Builder:
         )
 
     build.__name__ = build.__qualname__ = model
-    build.row = row  # type: ignore[attr-defined]
+    vars(build)["row"] = row
     build.__doc__ = builder_doc(
         f"{model.removeprefix('ECA')} with channel attention on every block",
         row.paper,
         row,
     )
-    return build
+    return typing.cast(Builder, build)
 
 
 ECAResNet18 = _builder("ECAResNet18")

@@ -77,7 +77,7 @@ class Networks:
     }
 
     def check(self):
-        from eca_keras.utils.figures import check_picture
+        from eca_keras.utils.figures import check_figure
 
         goes_with = {
             "torch_python": ("`against torch`", "torch" in self.against),
@@ -90,7 +90,7 @@ class Networks:
                     f"Received: {name}={getattr(self, name)}"
                 )
         if self.figure:  # before the minutes that it takes to measure
-            check_picture(self.figure)
+            check_figure(self.figure)
 
     def run(self):
         from benchmarks import bubbles

@@ -1,4 +1,4 @@
-"""Writes the page of networks: python docs/networks.py docs/networks.md
+"""Write the page of networks: python docs/networks.py docs/networks.md
 
 Every figure is counted from the network that the builder makes.
 """
@@ -8,15 +8,15 @@ import sys
 
 import keras
 
-from eca_keras import applications
+from eca_keras.applications.registry import BUILDERS
+from eca_keras.applications.registry import default_size
+from eca_keras.applications.registry import find_builder
+from eca_keras.applications.registry import released_kernels
 from eca_keras.profiling.counts import profile
-from eca_keras.training.classification.model import BUILDERS
-from eca_keras.training.classification.model import default_size
-from eca_keras.training.classification.model import released_kernels
 
-# What the paper, or the authors' page, prints: parameters by 2^20, and
+# Reported in the paper, or on the authors' page: parameters by 2^20, and
 # multiply-accumulates by 2^30 (by 2^20 for MobileNetV2).
-PRINTED = {
+REPORTED = {
     "ECAResNet18": "11.15M, 1.70G",
     "ECAResNet34": "20.79M, 3.43G",
     "ECAResNet50": "24.37M, 3.86G",
@@ -25,7 +25,7 @@ PRINTED = {
     "ECAMobileNetV2": "3.34M, 319.9M",
 }
 TITLES = ("network", "image", "kernel sizes", "parameters", "of them ECA")
-TITLES += ("10^6 MAC", "authors' counting", "printed")
+TITLES += ("10^6 MAC", "FLOPs as thop counts them", "in the paper")
 
 PAGE = """\
 # Networks
@@ -51,12 +51,12 @@ size, with the released kernels where there are some (`kernel_size="paper"`),
 else those of Eq. 12. `eca-keras info` prints them for other settings.
 
 {table}
-MACs are the multiply-accumulates of convolutions and dense layers. The
-authors' tool (thop) also counts 4 for each element of a BatchNormalization and
+MACs are the multiply-accumulates of convolutions and dense layers. thop, the
+authors' tool, also counts 4 for each element of a BatchNormalization and
 window + 1 for each output of a global average pooling. The paper divides by
 2^20 (M) and 2^30 (G). Its two deepest ResNets and its MobileNetV2 were counted
-with an older version of the tool, and its MobileNetV2 leaves out the last
-pooling, which `eca_keras.profile` counts (64,000 more).
+with an older version of thop, and its MobileNetV2 leaves out the last pooling,
+which `eca_keras.profile` counts (64,000 more).
 
 `ECAResNet20`, `32` and `56` are the networks for images of 32 pixels of He et
 al. 2016, section 4.2; the names with T and D have the stem and shortcuts of
@@ -66,10 +66,10 @@ published weights are: [from PyTorch](from-pytorch.md).
 
 
 def row(name):
-    """Returns the cells of a network."""
+    """Return the cells of a network."""
     released = released_kernels(name)
     size = default_size(name)
-    model = getattr(applications, name)(
+    model = find_builder(name)(
         kernel_size="paper" if released else "adaptive",
         input_shape=(size, size, 3),
     )
@@ -88,13 +88,13 @@ def row(name):
         f"{counted.trainable_parameters:,}",
         f"{counted.attention_parameters:,}",
         f"{counted.macs / 1e6:,.0f}",
-        f"{counted.authors_macs:,}",
-        PRINTED.get(name, ""),
+        f"{counted.thop_macs:,}",
+        REPORTED.get(name, ""),
     )
 
 
 def page(names=BUILDERS):
-    """Returns the text of the page."""
+    """Return the text of the page."""
     lines = [TITLES, ["---"] * len(TITLES), *map(row, names)]
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     return PAGE.format(table=table)

@@ -12,7 +12,7 @@ class Diverged(RuntimeError):
 
 
 class ComparisonFailed(RuntimeError):
-    """Libraries cannot be compared: one fails, or answers otherwise."""
+    """Libraries cannot be compared: one fails, or gives other outputs."""
 
 
 class ExportMismatch(RuntimeError):
@@ -44,7 +44,7 @@ class HostLost(RuntimeError):
     """Another host of a run ended, or cannot be reached."""
 
 
-def require(extra, needed_for, *modules):
+def require(extra: str, needed_for: str, *modules: str) -> None:
     """Raise ImportError if an optional package is not installed.
 
     Args:

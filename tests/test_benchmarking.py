@@ -8,17 +8,16 @@ from keras import layers
 
 import eca_keras
 from eca_keras.profiling import timing as benchmarking
+from eca_keras.profiling.tables import write_csv
 from eca_keras.profiling.timing import Latency
 from eca_keras.profiling.timing import format_table
-from eca_keras.profiling.timing import write_csv
 
 # Two rounds of two models in which "b" takes 4 / 2 and 9 / 3 of the time.
 WALL = np.array([[2.0, 4.0], [3.0, 9.0]])
 CPU = np.array([[1.0, 5.0], [1.0, 3.0]])
-ROWS = [
-    benchmarking._latency(name, "inference", 6, WALL[:, (0, i)], CPU[:, (0, i)])
-    for i, name in enumerate(("a", "long_name"))
-]
+ROWS = benchmarking._rows(
+    benchmarking.Rounds("inference", 6, WALL, CPU), ["a", "long_name"]
+)
 
 
 def small(units=4, shape=(8,)):

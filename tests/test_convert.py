@@ -133,7 +133,7 @@ def test_evaluate(converted, tmp_path, capsys):
             path = tmp_path / name / f"{i}.png"
             Image.fromarray(picture(seed=2 * label + i)).save(path)
     arguments = ["--model", str(converted), "--data", f"folder:{tmp_path}"]
-    arguments += ["--part", "train", "--batch-size", "8"]
+    arguments += ["--split", "train", "--batch-size", "8"]
     assert cli.main(["evaluate", *arguments]) == 0
     figures = json.loads(capsys.readouterr().out)
     trained = Trained.load(converted)
@@ -302,7 +302,7 @@ def test_bad_arguments(checkpoint, tmp_path, capsys):
     said = refused([path, output, "--tag", "a1_in1k"], capsys)
     assert "No ImageNet weights of ECAResNet18" in said
     said = refused([path, output, "--attention", "none"], capsys)
-    assert "it has attention='eca'" in said
+    assert "it has --attention eca" in said
     said = refused([path, output, "--attention", "se"], capsys)
     assert "`--attention` must be one of eca, none" in said
     labels = tmp_path / "labels.txt"
@@ -322,7 +322,7 @@ def test_plain_network(tmp_path, capsys):
     }
     path, output = tmp_path / "plain.safetensors", tmp_path / "plain.keras"
     safetensors.numpy.save_file(state, path)
-    assert "Pass attention=None" in refused([str(path), str(output)], capsys)
+    assert "Pass --attention none" in refused([str(path), str(output)], capsys)
     arguments = [str(path), str(output), "--attention", "none"]
     assert cli.main(["convert", *arguments]) == 0
     assert "attention none, no kernels" in capsys.readouterr().out
@@ -365,7 +365,7 @@ def test_a_wrong_conversion_is_not_written(
         ).predict(batch, verbose=0)
         return answers + [[0.0, 0.01, 0.0, 0.0]]
 
-    monkeypatch.setattr(torch_reference, "answers", wrong)
+    monkeypatch.setattr(torch_reference, "predict", wrong)
     arguments = [str(checkpoint), str(tmp_path / "out.keras"), "--verify"]
     assert cli.main(["convert", *arguments]) == 1
     said = capsys.readouterr().err
@@ -388,7 +388,7 @@ def test_the_reference_forward_is_the_authors(name, tmp_path):
     state = golden_state(name)
     torch_writer.save(state, tmp_path / "weights.pth")
     network = inspect_checkpoint(tmp_path / "weights.pth")
-    answers = torch_reference.answers(
+    answers = torch_reference.predict(
         tmp_path / "weights.pth", network, golden_images()
     )
     assert np.abs(answers - golden_logits(name)).max() < 1e-5

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 
+import numpy as np
 import pytest
 from detect_runs import coco_folder
 from detect_runs import quick
@@ -16,9 +17,12 @@ from test_cli import refused
 from eca_keras import cli
 from eca_keras.commands.detect_train import DetectTrain
 from eca_keras.commands.predict import describe
+from eca_keras.training import Trained
 from eca_keras.training.detection import DETECT_RECIPES
 from eca_keras.training.detection.average_precision import average_precision
 from eca_keras.training.detection.data import load_detection_source
+from eca_keras.visualize import channel_weights
+from eca_keras.visualize import sample
 
 pytest.importorskip("pycocotools")
 
@@ -58,9 +62,8 @@ def test_evaluate_on_all_images_of_a_file(run, data, capsys):
     assert cli.main(["evaluate", *arguments, *named]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert (printed["evaluated_on"], printed["images"]) == ("all", 4)
-    assert "for data with these two parts. Received: part='all'" in refused(
-        ["evaluate", *arguments], capsys
-    )
+    said = refused(["evaluate", *arguments], capsys)
+    assert "one that the data has, train, validation. Received: --split" in said
 
 
 def test_predict(run, capsys, tmp_path):
@@ -93,6 +96,66 @@ def test_pictures_in_the_place_of_images(run, capsys, tmp_path):
     arguments += ["--model", str(run), "--figures", str(tmp_path)]
     assert "good.objects.png would be lost" in refused(arguments, capsys)
     assert drawn.read_text() == "precious"
+
+
+def test_visualize(run, capsys, tmp_path):
+    output = tmp_path / "figures"
+    arguments = ["visualize", str(run), "--output", str(output)]
+    trained = Trained.load(run)
+    split, _ = trained.split(trained.source()[0], "train")
+    largest = set(sample._labels(split, range(split.size))) - {-1}
+    seen = [trained.class_names[label] for label in largest]
+    options = ["--split", "train", "--images", "2", "--classes", *seen[:2]]
+    assert cli.main([*arguments, *options]) == 0
+    names = {path.name for path in output.iterdir()}
+    assert {"index.html", "stages.png", "layers.csv"} <= names
+    assert "grad-cam.png" not in names
+    numbers = np.load(output / "numbers.npz")
+    gates = [numbers[name] for name in numbers if name.startswith("gates/")]
+    assert gates
+    assert all(len(each) == len(numbers["labels"]) > 1 for each in gates)
+    # What one layer gives on one image, by another way.
+    image = trained.shown(split.read(int(numbers["indices"][0])))
+    inputs = trained.inputs(np.asarray(image)[None])
+    [first, *_] = channel_weights(trained.network, inputs)
+    np.testing.assert_allclose(first.gates[0], gates[0][0], atol=1e-5)
+    said = refused([*arguments, "--heat-maps", "2"], capsys)
+    assert f"`--heat-maps` is for classifiers; {run} holds a detector" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["predict", "a.png", "--top", "1"], "top"),
+        (["export", "a.onnx", "--channels-first"], "channels-first"),
+    ],
+)
+def test_options_of_a_classifier(arguments, option, run, capsys):
+    said = refused([*arguments, "--model", str(run)], capsys)
+    assert f"`--{option}`" in said
+    assert "classifier" in said
+
+
+def test_card(run, capsys):
+    found = {"AP": 0.25, "AP50": 0.5, "mask_AP": 0.125}
+    metrics = {
+        **dict.fromkeys(("AP75", "mask_AP50", "mask_AP75"), 0.1),
+        **found,
+        "detector": "MaskRCNN",
+        "backbone": "ECAMobileNetV2",
+        "evaluated_on": "validation",
+        "images": 4,
+        "parameters": 9,
+        "epochs": 2,
+        "best_epoch": 2,
+        "replicas": 1,
+        "seconds": 3.0,
+    }
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    assert cli.main(["card", "--model", str(run)]) == 0
+    said = capsys.readouterr().out
+    assert "MaskRCNN on ECAMobileNetV2" in said
+    assert all(f"{value:.3f}" in said for value in found.values())
 
 
 def test_recipe_file_and_overrides(tmp_path):
@@ -226,7 +289,7 @@ def test_export_on_other_data(run, capsys, tmp_path):
     arguments += ["--model", str(run), "--data", "shapes"]
     assert cli.main(arguments) == 2
     said = capsys.readouterr().err
-    assert "data='shapes' has other classes than the model" in said
+    assert "--data shapes has other classes than the model" in said
     assert not list(tmp_path.iterdir())
 
 

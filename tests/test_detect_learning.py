@@ -28,7 +28,7 @@ def test_shapes_are_learned(detector, tmp_path):
         output=str(tmp_path / "run"),
     )
     others = train(config, verbose=0)
-    seen, _ = TrainedDetector.load(config.output).evaluate(split="train")
+    seen = TrainedDetector.load(config.output).evaluate(split="train")
     print(detector, others["seconds"], "s")
     for name, least in METRICS[detector].items():
         print(name, seen[name], others[name])

@@ -87,15 +87,17 @@ def test_epochs_that_are_not_measured_have_empty_fields(run):
     assert float(first["loss"]) == pytest.approx(parts, rel=1e-5)
 
 
-def test_the_run_evaluates_as_recorded(run):
+def test_the_run_evaluates_as_recorded(run, tmp_path):
     output, metrics = run
     trained = TrainedDetector.load(output)
     assert isinstance(trained.model, RetinaNet)
     assert len(trained.settings.class_names) == 80
     assert trained.settings.category_ids == tuple(IDS)
-    again, found = trained.evaluate(batch_size=3)
+    results = tmp_path / "found.json"
+    again = trained.evaluate(batch_size=3, results=results)
     for name in METRICS:
         assert again[name] == pytest.approx(metrics[name], abs=1e-6)
+    found = json.loads(results.read_text())
     assert {entry["image_id"] for entry in found} <= {10, 20, 30, 40}
     with pytest.raises(InputError, match="has other classes than the model"):
         trained.evaluate(data="shapes")
@@ -167,7 +169,7 @@ def test_pictures(tmp_path):
 
 
 def test_missing_and_damaged_runs(run, tmp_path):
-    with pytest.raises(InputError, match="There is no trained detector"):
+    with pytest.raises(InputError, match="There is no trained model"):
         TrainedDetector.load(tmp_path)
     (tmp_path / "model.keras").write_bytes(b"not a zip file")
     with pytest.raises(InputError, match=r"There is no .*detection\.json"):
@@ -193,7 +195,7 @@ def test_missing_and_damaged_runs(run, tmp_path):
         TrainedDetector.load(tmp_path)
     settings.write_text(text)
     trained = TrainedDetector.load(tmp_path)
-    with pytest.raises(InputError, match="does not say what data the run had"):
+    with pytest.raises(InputError, match=r"no .*config\.json that names"):
         trained.evaluate()
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InputError, match=r"config\.json is damaged"):
@@ -204,7 +206,7 @@ def test_a_classifier_is_no_detector(run, tmp_path):
     shutil.copy(run[0] / "detection.json", tmp_path)
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.save(tmp_path / "model.keras")
-    with pytest.raises(InputError, match="is not a detector"):
+    with pytest.raises(InputError, match="must be beside a detector"):
         TrainedDetector.load(tmp_path)
 
 
@@ -243,7 +245,7 @@ def test_plan(data, tmp_path):
     assert rows["images (train, validation)"] == "4, 4"
     assert rows["classes"] == "80"
     assert rows["steps"] == "4"
-    assert int(rows["of them learned"].replace(",", "")) > 100_000
+    assert int(rows["trainable parameters"].replace(",", "")) > 100_000
     assert not (tmp_path / "run").exists()
 
 

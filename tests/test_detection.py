@@ -5,16 +5,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from detection_cases import golden
+from detection_cases import tiny_backbone
 
 from eca_keras.applications.detection import anchors
 from eca_keras.applications.detection import boxes
 from eca_keras.applications.detection import fpn
+from eca_keras.applications.detection import heads
 from eca_keras.applications.detection import losses
 from eca_keras.applications.detection import matching
 from eca_keras.applications.detection import nms
 from eca_keras.applications.detection import published
 from eca_keras.applications.detection import roi_align
 from eca_keras.applications.detection.fixed_norm import FixedBatchNormalization
+from eca_keras.applications.detection.one_stage import OneStageDetector
 
 STRIDES = (8, 16, 32, 64, 128)
 SIZES = [anchors.octave_sizes(4 * stride) for stride in STRIDES]
@@ -103,7 +106,7 @@ def test_sampler_counts_fractions_and_seeds():
     rng = np.random.default_rng(0)
     matches = rng.choice([3, -1, -2], size=(2, 400), p=[0.3, 0.5, 0.2])
     matches[1, 5:] = np.where(matches[1, 5:] >= 0, -1, matches[1, 5:])
-    matches[1, :5] = 2  # few positives: background takes their places
+    matches[1, :5] = 2  # few positives: background fills up
     matches = tf.constant(matches, tf.int32)
     drawn = [matching.sample(matches, 64, 0.25, seed=[1, s]) for s in (0, 0, 7)]
     for indices, positive, weights in drawn:
@@ -118,7 +121,7 @@ def test_sampler_counts_fractions_and_seeds():
     assert same == again != other
 
 
-def test_sampler_leaves_places_empty_and_takes_all_that_fit():
+def test_sampler_leaves_entries_empty_and_takes_all_that_fit():
     matches = tf.constant([[-2, 4, -1, -2, -1, -2, 0, -2]])
     for seed in (None, [0, 1]):
         indices, positive, weights = matching.sample(matches, 6, 0.5, seed)
@@ -273,3 +276,76 @@ def test_released_kernels():
     assert kernels == (3, 3, 7, 7)
     with pytest.raises(ValueError, match="one of .*'ECAResNet101'.*ResNet18"):
         published.kernel_sizes("RetinaNet", "ECAResNet18")
+
+
+@keras.saving.register_keras_serializable("tests")
+class Centers(OneStageDetector):
+    """A detector without anchors, as FCOS: positions are matched by overlap.
+
+    It is here to show what a new detector has to define.
+    """
+
+    NAMES = ("Centers", "centers")
+    LOSSES = ("class_loss", "box_loss")
+    EXTRA = "convolutions"
+    RATIOS = (1.0,)
+
+    def outputs_of(self, pyramid, num_classes, filters, **options):
+        hidden = (filters, options["depth"], "he_normal")
+        return {
+            "logits": heads.subnet(pyramid, "class", hidden, 1, num_classes),
+            "offsets": heads.subnet(pyramid, "box", hidden, 1, 4),
+        }
+
+    def losses_of(self, objects, outputs, training):
+        positions = tf.concat(self.anchors, axis=0)
+        matches = matching.match(
+            positions,
+            objects["boxes"],
+            objects["labels"] >= 0,
+            high=0.4,
+            low=0.4,
+            low_quality=True,
+        )
+        labels = matching.take(objects["labels"], matches)
+        classes = tf.one_hot(
+            tf.where(matches >= 0, labels, -1), self.num_classes
+        )
+        boxes = matching.take(objects["boxes"], matches)
+        offsets = self.coder.encode(boxes, positions)
+        found = tf.cast(matches >= 0, tf.float32)
+        distance = losses.smooth_l1(outputs["offsets"], offsets)
+        distance = tf.reduce_sum(distance, -1)
+        return {
+            "class_loss": tf.reduce_sum(
+                losses.focal_loss(outputs["logits"], classes), axis=(1, 2)
+            ),
+            "box_loss": losses.mean_over(distance, found, found),
+        }
+
+
+def test_a_new_detector_is_its_heads_and_its_loss(tmp_path):
+    model = Centers(
+        tiny_backbone(),
+        num_classes=3,
+        input_shape=(64, 64, 3),
+        filters=8,
+        depth=1,
+    )
+    assert [len(level) for level in model.anchors] == [64, 16, 4, 1, 1]
+    model.compile(keras.optimizers.SGD(1e-3))
+    images = np.random.default_rng(0).normal(size=(2, 64, 64, 3))
+    targets = {
+        "boxes": np.array([[[5, 5, 40, 50]], [[-1, -1, -1, -1]]], "float32"),
+        "labels": np.array([[1], [-1]]),
+    }
+    history = model.fit(images, targets, batch_size=2, verbose=0).history
+    assert set(history) == {"loss", *Centers.LOSSES}
+    assert all(np.isfinite(values).all() for values in history.values())
+    before = model.predict(images, verbose=0)
+    assert before["boxes"].shape == (2, 100, 4)
+    model.save(tmp_path / "model.keras")
+    copy = keras.models.load_model(tmp_path / "model.keras")
+    assert copy.get_config() == model.get_config()
+    for name, values in copy.predict(images, verbose=0).items():
+        np.testing.assert_array_equal(values, before[name])

@@ -147,7 +147,7 @@ def test_losses_equal_torchvision(torchvision, monkeypatch):
     targets = pad_objects(
         [case["boxes0"], case["boxes1"]],
         [case["labels0"], case["labels1"]],
-        places=4,
+        max_objects=4,
     )
     stored = [np.unpackbits(case[f"masks{i}"], axis=-1) for i in (0, 1)]
     targets["masks"] = np.zeros((2, 4, 128, 192), "uint8")

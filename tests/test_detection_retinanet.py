@@ -83,7 +83,7 @@ def test_heads_losses_and_detections_equal_torchvision():
     targets = pad_objects(
         [case["objects0"], case["objects1"]],
         [case["labels0"], case["labels1"]],
-        places=5,
+        max_objects=5,
     )
     loss = float(model.compute_loss(y=targets, y_pred=outputs))
     logs = {n: float(v) for n, v in model.get_metrics_result().items()}

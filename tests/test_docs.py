@@ -1,5 +1,6 @@
 """README and docs: examples run, commands parse, links lead somewhere."""
 
+import importlib
 import os
 import pathlib
 import re
@@ -11,6 +12,8 @@ import sys
 import pytest
 
 from eca_keras import cli
+from eca_keras.commands import COMMANDS
+from eca_keras.commands import options
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [
@@ -40,17 +43,26 @@ def blocks(language):
     ]
 
 
-def commands():
-    """Every `eca-keras ...` in a shell block, as lists of arguments."""
+def commands(program):
+    """Every call of a program in a shell block, as lists of arguments."""
     found = {}
     for block in blocks("sh"):
         code = block.values[0].replace("\\\n", " ")
         for line in code.splitlines():
-            _, is_there, rest = line.partition("eca-keras ")
+            _, is_there, rest = line.partition(program)
             if is_there and "pip install" not in line:
                 arguments = shlex.split(rest.split("&&")[0], comments=True)
                 found[" ".join(arguments)] = arguments
     return [pytest.param(words, id=line) for line, words in found.items()]
+
+
+def examples():
+    """Every example at the end of a help, as lists of arguments."""
+    return [
+        pytest.param(shlex.split(line)[1:], id=line)
+        for row in COMMANDS.values()
+        for line in getattr(row.load(), "EXAMPLES", ())
+    ]
 
 
 @pytest.mark.slow
@@ -68,13 +80,22 @@ def test_python_example(code, tmp_path):
 
 def test_there_is_much_to_test():
     assert len(blocks("python")) >= 10
-    assert len(commands()) >= 20
+    assert len(commands("eca-keras ")) >= 20
 
 
-@pytest.mark.parametrize("arguments", commands())
+@pytest.mark.parametrize("arguments", commands("eca-keras ") + examples())
 def test_commands_parse(arguments):
-    command = cli.parse(arguments)
-    assert type(command).__name__.lower() == arguments[0]
+    words = 2 if arguments[0] == "detect" else 1
+    kind = COMMANDS[" ".join(arguments[:words])].load()
+    assert isinstance(cli.parse(arguments), kind)
+
+
+@pytest.mark.parametrize("arguments", commands("python -m benchmarks."))
+def test_benchmarks_parse(arguments):
+    name, *rest = arguments
+    module = importlib.import_module(f"benchmarks.{name}")
+    kind = getattr(module, name.capitalize())
+    assert isinstance(options.parse(kind, rest, name), kind)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

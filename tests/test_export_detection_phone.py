@@ -22,9 +22,9 @@ from eca_keras.applications.detection import paste_masks
 from eca_keras.commands.predict import describe
 from eca_keras.export import DetectionEndpoint
 from eca_keras.images import decode as ours
-from eca_keras.training.detection.transforms import resize_to_fit
 from eca_keras.training.detection.settings import DetectionSettings
 from eca_keras.training.detection.trained import TrainedDetector
+from eca_keras.training.detection.transforms import resize_to_fit
 
 SCRIPT = pathlib.Path(__file__).parents[1] / "demos" / "phone" / "detect.py"
 

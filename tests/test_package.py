@@ -239,6 +239,6 @@ def test_wheel_and_sdist_hold_only_the_package(tmp_path):
     [sdist] = tmp_path.glob("*.tar.gz")
     with tarfile.open(sdist) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
-    assert {"applications/resnet.py", "training/loop.py"} <= names
+    assert {"applications/resnet.py", "training/run/loop.py"} <= names
     assert {"README.md", "LICENSE", "setup.cfg"} <= names
     assert not any(name.startswith("tests/golden") for name in names)

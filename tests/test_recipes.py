@@ -9,8 +9,8 @@ from eca_keras.cli import parse
 from eca_keras.errors import InputError
 from eca_keras.training import RECIPES
 from eca_keras.training import TrainConfig
-from eca_keras.training import recipe
 from eca_keras.training import plan
+from eca_keras.training import recipe
 from eca_keras.training.schedules import learning_rate
 
 

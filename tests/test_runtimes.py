@@ -15,7 +15,7 @@ from PIL import Image
 from eca_keras import cli
 from eca_keras.export import runtimes
 from eca_keras.export.runtimes import RuntimeLatency
-from eca_keras.profiling import timing as benchmarking
+from eca_keras.profiling.tables import write_csv
 
 KEYS = [(r, m) for r in ("keras", "onnx") for m in ("none", "eca")]
 WALL = np.array([[2.0, 4.0, 1.0, 1.0], [3.0, 9.0, 1.0, 3.0]])
@@ -180,7 +180,7 @@ def test_table():
 
 
 def test_csv(tmp_path):
-    benchmarking.write_csv(ROWS, tmp_path / "rows.csv")
+    write_csv(ROWS, tmp_path / "rows.csv")
     with (tmp_path / "rows.csv").open(newline="") as file:
         read = list(csv.DictReader(file))
     assert read == [
@@ -219,8 +219,9 @@ def test_command(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--threads", "1"], "`--threads` must only be given with `--runtime`"),
-        (["--runtime", "onnx", "caffe"], "`--runtime` must be"),
+        (["--threads", "1"], "`--threads` must only be given with `--run"),
+        (["--figure", "a.png"], "`--figure` must only be given with `--run"),
+        (["--runtime", "onnx", "caffe"], "`--runtime` must be some of"),
     ],
 )
 def test_command_refuses(options, sentence, capsys):

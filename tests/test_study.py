@@ -404,18 +404,24 @@ def test_a_damaged_result_is_named(case, tmp_path):
 
 
 BAD = {
-    "study": (["modulse"], "`study` must be one of modules, kernel-size, back"),
-    "no study": ([], "names"),
-    "model": (["modules", "--model", "VGG"], "`model` must be one of ECA"),
+    "study": (["modulse"], "`NAMES` must be one of modules, kernel-size, back"),
+    "no study": ([], "`NAMES` must name at least one study"),
+    "model": (["modules", "--model", "VGG"], "`--model` must be one of ECA"),
     "models": (
         ["kernel-size", "--model", "ECAResNet18", "ECAResNet20"],
-        "`model` must be one network for the study 'kernel-size'",
+        "`--model` must be one network for the study 'kernel-size'",
     ),
-    "seeds": (["modules", "--seeds", "0"], "`seeds` must be at least 1"),
-    "minutes": (["modules", "--minutes", "nan"], "`minutes` must be at least"),
-    "limit": (["modules", "--limit-runs", "-1"], "`limit_runs` must be at le"),
-    "epochs": (["modules", "--epochs", "0"], "`epochs` must be at least 1"),
-    "data": (["modules", "--data", "minst"], "`data` must be 'digits'"),
+    "seeds": (["modules", "--seeds", "0"], "`--seeds` must be at least 1"),
+    "minutes": (
+        ["modules", "--minutes", "nan"],
+        "`--minutes` must be at",
+    ),
+    "limit": (
+        ["modules", "--limit-runs", "-1"],
+        "`--limit-runs` must be at",
+    ),
+    "epochs": (["modules", "--epochs", "0"], "`--epochs` must be at least 1"),
+    "data": (["modules", "--data", "minst"], "`--data` must be 'digits'"),
     "size": (
         ["kernel-size", "--data", "digits", "--image-size", "8"],
         "Input size must be at least 32x32",
@@ -447,7 +453,7 @@ def test_output_that_is_a_file(capsys, tmp_path):
     file = tmp_path / "study"
     file.write_text("precious")
     assert cli.main(["study", "modules", "--output", str(file)]) == 2
-    assert "`output` must be a folder" in capsys.readouterr().err
+    assert "`--output` must be a folder" in capsys.readouterr().err
     assert file.read_text() == "precious"
 
 

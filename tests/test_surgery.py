@@ -161,7 +161,7 @@ NOT_RESIDUAL = {
 
 @pytest.mark.parametrize("kind", NOT_RESIDUAL)
 def test_no_residual_sum(kind):
-    with pytest.raises(ValueError, match="no sum of a map and a residual"):
+    with pytest.raises(ValueError, match="There is no residual add"):
         insert_attention(net(NOT_RESIDUAL[kind]))
 
 
@@ -621,7 +621,7 @@ WRONG = {
     "no stage": (
         lambda: net(lambda x: x, (1, 1, 3)),
         {"where": "stage"},
-        "no map with several positions",
+        "no feature map of several positions",
     ),
     "vector": (
         plain,

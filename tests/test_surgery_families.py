@@ -61,7 +61,7 @@ def test_family(name, tmp_path):
     before = np.asarray(given(x))
     assert before.std(0).max() > 1e-3 * np.abs(before).max()
     if not family.residual:
-        with pytest.raises(ValueError, match="There is no sum"):
+        with pytest.raises(ValueError, match="There is no residual add"):
             insert_attention(given)
     for where in ("stage", "residual")[: 1 + bool(family.residual)]:
         model = insert_attention(given, where=where, identity_start=True)

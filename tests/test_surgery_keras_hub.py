@@ -203,7 +203,7 @@ def test_residual_sums(hub, name, tmp_path):
         if places:
             check(given, "residual", places, tmp_path / "net.keras")
         else:
-            with pytest.raises(ValueError, match="There is no sum"):
+            with pytest.raises(ValueError, match="There is no residual add"):
                 insert_attention(given)
 
 

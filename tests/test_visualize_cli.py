@@ -207,14 +207,14 @@ def test_a_model_without_attention_has_heat_maps(tmp_path, capsys):
 
 BAD = {
     "layer": (["--layer", "rellu2"], "such as relu2"),
-    "no map": (["--layer", "top"], "`layer` must give a feature map"),
-    "class": (["--classes", "1", "tn"], "`classes` must be names"),
-    "classes": (["--classes", *DIGITS], "`classes` must be at most 6"),
-    "images": (["--images", "0"], "`images` must be at least 1"),
-    "heat maps": (["--heat-maps", "0"], "`heat_maps` must be at least 1"),
-    "batch": (["--batch-size", "0"], "`batch_size` must be at least 1"),
-    "part": (["--part", "dev"], "`part` must be one of"),
-    "data": (["--data", "minst"], "`data` must be 'digits'"),
+    "no map": (["--layer", "top"], "`--layer` must give a feature map"),
+    "class": (["--classes", "1", "tn"], "`--classes` must be names"),
+    "classes": (["--classes", *DIGITS], "`--classes` must be at most 6"),
+    "images": (["--images", "0"], "`--images` must be a positive integer"),
+    "heat maps": (["--heat-maps", "0"], "`--heat-maps` must be a positive"),
+    "batch": (["--batch-size", "0"], "`--batch-size` must be a positive"),
+    "split": (["--split", "dev"], "`--split` must be one of"),
+    "data": (["--data", "minst"], "`--data` must be 'digits'"),
 }
 
 
@@ -251,8 +251,8 @@ def test_a_class_without_images(tmp_path, capsys):
     arguments = ["visualize", str(run), "--data", f"folder:{data}"]
     said = refused([*arguments, "--classes", "dog"], capsys)
     assert "has no image of dog" in said
-    said = refused([*arguments, "--part", "test"], capsys)
-    assert "has no split 'test'" in said
+    said = refused([*arguments, "--split", "test"], capsys)
+    assert "must be one that the data has, train, validation" in said
 
 
 @pytest.mark.slow

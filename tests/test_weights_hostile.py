@@ -299,7 +299,7 @@ def test_missing_and_unexpected_tensors(tmp_path):
     refused(
         tmp_path / "partial.pth",
         r"missing features\.0\.1\.running_var, (features[^,]*, ){8}"
-        r"features[^,]* and 42 more; unexpected features\.99\.weight; "
+        r"features[^,]*, and 42 more; unexpected features\.99\.weight; "
         r"unfitting features\.0\.1\.weight of shape \(3,\) for \(16,\)\.$",
         input_shape=(32, 32, 3),
     )

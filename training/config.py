@@ -190,7 +190,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name in ("export", "decay_epochs"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        choices = _choices(type(self))
+        choices = _choices(type(self))  # type: ignore[arg-type]
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name in choices:
@@ -234,7 +234,7 @@ class RunConfig:
     @property
     def base_learning_rate(self) -> float:
         """The learning rate for `base_batch_size` images a step."""
-        return self.learning_rate
+        return typing.cast(float, self.learning_rate)
 
     @property
     def peak_learning_rate(self) -> float:

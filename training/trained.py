@@ -76,8 +76,7 @@ class Trained:
                 `.keras` file.
 
         Raises:
-            InputError: if something is missing or damaged, or, called on a
-                subclass, if it is the other kind.
+            InputError: if something is missing or damaged.
         """
         path = pathlib.Path(path)
         if path.is_dir():
@@ -87,11 +86,7 @@ class Trained:
                 f"There is no trained model {path}: run `eca-keras train` or "
                 "`eca-keras detect train` first, or name the folder of a run"
             )
-        found = _class_of(path)
-        if not issubclass(found, cls):
-            raise InputError(
-                f"{path} must be a {cls.kind}. It is a {found.kind}"
-            )
+        found = _class_of(path) if cls is Trained else cls
         settings = found._load_settings(path)
         return found(path, found._load_model(path, settings), settings)
 

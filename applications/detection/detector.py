@@ -90,7 +90,7 @@ class Detector(keras.Model):
 
     LOSSES: tuple[str, ...] = ()
     NAMES: tuple[str, str]  # of the detector in `published`, of the model
-    STAGES = (3, 4, 5)
+    STAGES: tuple[int, ...] = (3, 4, 5)
     EXTRA: str | None = None
     RATIOS = (0.5, 1.0, 2.0)
     OCTAVES = 1  # anchors of each ratio

@@ -48,7 +48,7 @@ SHORTEST_SIDE = 1e-2
 
 
 class Draw(NamedTuple):
-    """The regions that a step learns from, positives first.
+    """The regions that a step trains on, positives first.
 
     Attributes:
         regions: `(batch, samples, 4)`, without a gradient.
@@ -108,7 +108,12 @@ class FasterRCNN(Detector):
           https://arxiv.org/abs/1612.03144) (CVPR 2017)
     """
 
-    LOSSES = ("objectness_loss", "rpn_box_loss", "class_loss", "box_loss")
+    LOSSES: tuple[str, ...] = (
+        "objectness_loss",
+        "rpn_box_loss",
+        "class_loss",
+        "box_loss",
+    )
     NAMES = ("FasterRCNN", "faster_rcnn")  # in `published`, of the model
 
     STAGES = (2, 3, 4, 5)

@@ -1,17 +1,17 @@
-"""BatchNormalization whose statistics stay as they are."""
+"""Frozen BatchNorm."""
 
 import keras
 
 
 @keras.saving.register_keras_serializable("eca_keras")
 class FixedBatchNormalization(keras.layers.BatchNormalization):
-    """BatchNormalization that normalises with its moving averages, always.
+    """BatchNormalization that normalizes with its moving averages, always.
 
     In training, too, the averages are read and not written, while `gamma`
     and `beta` train: detectors train on batches of one or two images, whose
-    statistics are noise. `training=False` in the graph of a functional model
-    would not do: `fit` overrides it. `trainable=False` would also stop gamma
-    and beta.
+    mean and variance are noise. `training=False` in the graph of a functional
+    model would not do: `fit` overrides it. `trainable=False` would also stop
+    gamma and beta.
 
     Arguments, weights and shapes are those of
     `keras.layers.BatchNormalization`.

@@ -56,14 +56,40 @@ def retina_head(
     https://arxiv.org/abs/1708.02002) (ICCV 2017), Figure 3.
     """
     prior = initializers.Constant(-math.log((1 - PRIOR) / PRIOR))
+    hidden = (filters, depth, hidden_initializer)
+    return (
+        subnet(pyramid, "class", hidden, anchors, num_classes, prior),
+        subnet(pyramid, "box", hidden, anchors, 4),
+    )
+
+
+def subnet(pyramid, name, hidden, anchors, values, bias="zeros"):
+    """Apply one small network to every level of a pyramid.
+
+    Args:
+        pyramid: Dictionary of the levels, Keras tensors.
+        name: Name of the output, and what the names of layers begin with.
+        hidden: Channels, number and initializer of hidden convolutions.
+        anchors: Number of anchors per position.
+        values: Numbers for each anchor.
+        bias: Initializer of the last bias.
+
+    Returns:
+        float32 Keras tensor `(batch, n, values)`, in the order of
+        `make_anchors`.
+    """
+    filters, depth, initializer = hidden
     # A configuration, from which every layer makes an initializer with a
     # seed of its own: one instance would give all the same weights.
-    initializer = initializers.serialize(initializers.get(hidden_initializer))
-    hidden = (filters, depth, initializer)
-    return (
-        _subnet(pyramid, "class", hidden, anchors, num_classes, prior),
-        _subnet(pyramid, "box", hidden, anchors, 4, "zeros"),
-    )
+    initializer = initializers.serialize(initializers.get(initializer))
+    chain = [
+        _convolution(
+            filters, 3, f"{name}_{i + 1}", "relu", initializer=initializer
+        )
+        for i in range(depth)
+    ]
+    chain.append(_convolution(anchors * values, 3, f"{name}_logits", bias=bias))
+    return _all_levels(pyramid, chain, name, (-1, values))
 
 
 def rpn_head(pyramid, anchors, *, filters=256):
@@ -162,18 +188,6 @@ def mask_head(channels, num_classes, *, filters=256):
     )(x)
     logits = _convolution(num_classes + 1, 1, "mask_logits")(x)
     return keras.Model(regions, _float32(logits), name="mask_head")
-
-
-def _subnet(pyramid, name, hidden, anchors, values, bias):
-    filters, depth, initializer = hidden
-    chain = [
-        _convolution(
-            filters, 3, f"{name}_{i + 1}", "relu", initializer=initializer
-        )
-        for i in range(depth)
-    ]
-    chain.append(_convolution(anchors * values, 3, f"{name}_logits", bias=bias))
-    return _all_levels(pyramid, chain, name, (-1, values))
 
 
 def _convolution(

@@ -1,4 +1,8 @@
-"""Masks: what a region has to learn, and how an image gets them back."""
+"""Masks: the targets of regions, and masks back in their images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -31,7 +35,7 @@ def mask_targets(masks, frames, regions, matches, size):
     frames = tf.gather(tf.cast(frames, tf.float32), matches, batch_dims=1)
     corner, sides = frames[..., :2], frames[..., 2:] - frames[..., :2]
     pixels = tf.constant([width, height], tf.float32)
-    # Not by a frame without area: a place that holds no object.
+    # Not by a frame without area: an entry that holds no object.
     scale = tf.where(sides > 0, pixels / tf.maximum(sides, 1e-6), 0.0)
     inside = [
         (part - corner) * scale - PIXEL_CENTER
@@ -50,7 +54,9 @@ def mask_targets(masks, frames, regions, matches, size):
     return read[..., 0]
 
 
-def paste_masks(masks, boxes, size):
+def paste_masks(
+    masks: np.ndarray, boxes: np.ndarray, size: Sequence[int]
+) -> np.ndarray:
     """Put masks into an image.
 
     The value of a pixel is that of the mask at the centre of the pixel, by
@@ -74,7 +80,7 @@ def paste_masks(masks, boxes, size):
     """
     height, width = size
     masks = np.asarray(masks, np.float32)
-    pasted = np.zeros((len(masks), height, width), np.float32)
+    pasted: np.ndarray = np.zeros((len(masks), height, width), np.float32)
     for image, mask, box in zip(pasted, masks, np.asarray(boxes), strict=True):
         x1, y1, x2, y2 = (float(value) for value in box)
         rows, down = _fractions(y1, y2, len(mask), height)
@@ -94,7 +100,7 @@ def _fractions(low, high, bins, limit):
     last = int(np.clip(np.ceil(high), first, limit))
     centers = np.arange(first, last, dtype=np.float32) + 0.5
     inside = (centers > low) & (centers < high)
-    place = (centers - low) * (bins / max(high - low, 1e-6)) - 0.5
-    distance = np.abs(np.clip(place, 0, bins - 1)[:, None] - np.arange(bins))
+    position = (centers - low) * (bins / max(high - low, 1e-6)) - 0.5
+    distance = np.abs(np.clip(position, 0, bins - 1)[:, None] - np.arange(bins))
     fractions = np.maximum(1 - distance, 0) * inside[:, None]
     return slice(first, last), fractions.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Which anchor or proposal learns which object."""
+"""Which anchor or proposal is matched with which object."""
 
 import tensorflow as tf
 
@@ -70,8 +70,8 @@ def sample(matches, count, positive_fraction, seed=None):
 
     Returns:
         `(indices, positive, weights)`, each `(batch, count)`: the boxes
-        drawn, positives first; whether a place holds a positive; 1.0 where a
-        place is taken and 0.0 where it is empty. The positives lie in the
+        drawn, positives first; whether an entry holds a positive; 1.0 where an
+        entry is taken and 0.0 where it is empty. The positives lie in the
         first `int(count * positive_fraction)` entries.
     """
     total = matches.shape[1]

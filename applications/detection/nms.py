@@ -1,4 +1,4 @@
-"""Non-maximum suppression for a batch of images."""
+"""NMS (non-maximum suppression) for a batch of images."""
 
 import tensorflow as tf
 
@@ -20,7 +20,7 @@ def batched_nms(boxes, scores, groups, *, iou_threshold, count):
 
     Returns:
         `(indices, kept)`, each `(batch, count)`: indices of the boxes kept,
-        best first, and whether a place holds one; the others hold index 0.
+        best first, and whether an entry holds one; the others hold index 0.
     """
     boxes = tf.cast(boxes, tf.float32)
     scores = tf.cast(scores, tf.float32)

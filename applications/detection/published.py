@@ -14,7 +14,7 @@ KERNEL_SIZES = {
 }
 
 
-def kernel_sizes(detector, backbone):
+def kernel_sizes(detector: str, backbone: str) -> tuple[int, ...]:
     """Return the kernel sizes of a released detector.
 
     Args:

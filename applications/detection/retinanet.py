@@ -48,7 +48,7 @@ class RetinaNet(OneStageDetector):
         head_initializer: Initializer of the kernels of the heads' hidden
             convolutions. The default is the paper's, normal with 0.01; in
             heads narrower than its 256 channels the signal fades with it,
-            and `"he_normal"` learns faster.
+            and `"he_normal"` trains faster.
 
     Example:
 

@@ -146,13 +146,13 @@ def _points(low, high, limit, size, sampling_ratio, margins):
     for point in range(sampling_ratio):
         bins = np.arange(size, dtype=np.float32)
         offset = bins + np.float32((point + 0.5) / sampling_ratio)
-        place = low[..., None] + step * offset
-        inside = (place >= -margins[0]) & (place <= last + margins[1])
+        point = low[..., None] + step * offset
+        inside = (point >= -margins[0]) & (point <= last + margins[1])
         weight = tf.where(inside, 1.0 / sampling_ratio, 0.0)
-        place = tf.clip_by_value(place, 0.0, last)
-        before = tf.floor(place)
+        point = tf.clip_by_value(point, 0.0, last)
+        before = tf.floor(point)
         after = tf.minimum(before + 1, last)
-        fraction = place - before
+        fraction = point - before
         pairs.append((tf.cast(before, tf.int32), weight * (1 - fraction)))
         pairs.append((tf.cast(after, tf.int32), weight * fraction))
     return pairs

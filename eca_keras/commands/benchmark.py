@@ -99,9 +99,9 @@ class Benchmark:
                     f"Received: {name}={value}"
                 )
         if self.figure:  # before the minutes that it takes to measure
-            from eca_keras.utils.figures import check_picture
+            from eca_keras.utils.figures import check_figure
 
-            check_picture(self.figure)
+            check_figure(self.figure)
 
     def run(self) -> None:
         from eca_keras.profiling.tables import write_csv

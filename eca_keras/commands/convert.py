@@ -125,7 +125,7 @@ class Convert:
             size=(VERIFY_IMAGES, size, size, preprocessing.channels)
         )
         images = images.astype("float32")
-        expected = torch_reference.answers(path, network, images)
+        expected = torch_reference.predict(path, network, images)
         logits = self._model(path, preprocessing, classifier_activation=None)
         difference = np.abs(logits.predict(images, verbose=0) - expected).max()
         largest = np.abs(expected).max()

@@ -99,7 +99,7 @@ class Info:
             f"{counts.trainable_parameters_mebi:.2f}",
             f"{counts.attention_parameters:,}",
             f"{counts.macs_millions:,.2f}",
-            f"{counts.authors_macs_gibi:.3f}",
+            f"{counts.thop_macs_gibi:.3f}",
             kernels(model),
         )
 

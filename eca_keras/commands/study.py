@@ -5,15 +5,23 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from typing import Annotated
+from typing import Literal
 
 from tyro.conf import Positional
 
+from eca_keras.commands.train import Train
+from eca_keras.commands.training import fields_of
 from eca_keras.errors import InputError
 from eca_keras.errors import require
 from eca_keras.training.classification.config import TrainConfig
+from eca_keras.utils.checks import check
 
 # Fields of `TrainConfig` that are options here, and win over --config.
 OVERRIDES = ("epochs", "batch_size", "learning_rate", "image_size")
+
+
+def _of(group, default=None):
+    return dataclasses.field(default=default, metadata={"group": group})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,47 +29,66 @@ class Study:
     """Train networks that differ in their attention, and compare them.
 
     Every network is trained with several seeds. The report has means,
-    intervals and tests. The same command goes on where it was stopped.
+    confidence intervals and tests. The same command resumes a study that was
+    stopped.
 
     Args:
-        names: 'modules' (no attention, and ten kinds of it), 'kernel-size'
-            (of ECA) and 'backbones' (networks with and without ECA), one or
-            several. Runs that they share are trained once.
-        data: The images, as in `eca-keras train`.
+        names: 'modules' (no attention, and ten attention modules),
+            'kernel-size' (of ECA), 'backbones' (networks with and without
+            ECA), one or several. Runs that they share are trained once.
+        data: Dataset, as in `eca-keras train`.
         model: Names of networks: one for 'modules' and 'kernel-size', any
-            number for 'backbones'. By default those that docs/studies.md
-            gives reasons for.
+            number for 'backbones'. By default those in docs/studies.md.
         seeds: Number of seeds: 0, 1, 2 and so on.
         epochs: Passes over the training images.
         batch_size: Images per step.
         learning_rate: Peak of the schedule.
         image_size: Height and width in pixels.
         config: JSON file with options of `eca-keras train` for all runs; by
-            default they are those in docs/studies.md.
-        minutes: Begin no further run after that many.
+            default those in docs/studies.md.
+        minutes: Start no further run after this many minutes.
         limit_runs: Train no more than this many runs.
         report_only: Train nothing, write the reports of what is there.
         output: Folder of the studies. A finished run leaves a JSON file in
             its `results`, a study its report in a folder of its name.
     """
 
-    names: Annotated[tuple[str, ...], Positional]
+    names: Annotated[
+        tuple[Literal["modules", "kernel-size", "backbones"], ...], Positional
+    ]
     data: str = "fashion-mnist"
     model: tuple[str, ...] = ()
     seeds: int = 5
-    epochs: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    image_size: int | None = None
-    config: pathlib.Path | None = None
-    minutes: float | None = None
-    limit_runs: int | None = None
-    report_only: bool = False
-    output: pathlib.Path = pathlib.Path("runs/study")
+    epochs: int | None = _of("training")
+    batch_size: int | None = _of("training")
+    learning_rate: float | None = _of("training")
+    image_size: int | None = _of("training")
+    config: pathlib.Path | None = _of("training")
+    minutes: float | None = _of("run")
+    limit_runs: int | None = _of("run")
+    report_only: bool = _of("run", False)
+    output: pathlib.Path = _of("run", pathlib.Path("runs/study"))
 
-    def run(self):
+    EXAMPLES = (
+        "eca-keras study modules --output runs/study",
+        "eca-keras study backbones --model ECAResNet20 ECAResNet32",
+    )
+
+    def check(self) -> None:
+        if not self.names:
+            raise InputError("`names` must name at least one study")
+        for name, least in {"seeds": 1, "limit_runs": 0, "minutes": 0}.items():
+            value = getattr(self, name)
+            holds = value is None or value >= least
+            check(name, value, holds, f"must be at least {least}")
+        if self.output.exists() and not self.output.is_dir():
+            raise InputError(
+                "`output` must be a folder, but there is a file at "
+                f"{self.output}"
+            )
         require("train", "A study", "matplotlib", "scipy")
-        self._check()
+
+    def run(self) -> None:
         from eca_keras.training.study import Runner
         from eca_keras.training.study import find_study
         from eca_keras.training.study import queue
@@ -87,29 +114,11 @@ class Study:
             _say(
                 f"{missing} of {len(runs)} runs "
                 f"{'is' if missing == 1 else 'are'} missing: the same "
-                "command goes on"
-            )
-
-    def _check(self):
-        if not self.names:
-            raise InputError("`names` must name at least one study")
-        least = {"seeds": 1, "limit_runs": 0, "minutes": 0}
-        for name, least_value in least.items():
-            value = getattr(self, name)
-            if value is not None and not value >= least_value:
-                raise InputError(
-                    f"`{name}` must be at least {least_value}. "
-                    f"Received: {name}={value}"
-                )
-        if self.output.exists() and not self.output.is_dir():
-            raise InputError(
-                "`output` must be a folder, but there is a file at "
-                f"{self.output}"
+                "command resumes"
             )
 
     def _base(self, study):
-        """Returns the `TrainConfig` that the rows of a study change."""
-        from eca_keras.commands.train import Train
+        """Return the `TrainConfig` that the rows of a study change."""
         from eca_keras.training.study.settings import settings_for
 
         changes = {
@@ -120,12 +129,11 @@ class Study:
         if self.config is None:
             return settings_for(study, self.data, **changes)
         given = Train(config=self.config).with_defaults()
-        fields = [field.name for field in dataclasses.fields(TrainConfig)]
-        values = {name: getattr(given, name) for name in fields}
+        values = fields_of(given, TrainConfig)
         return TrainConfig(**{**values, "data": self.data, **changes})
 
     def _report(self, studies, partial=False):
-        """Writes the reports.
+        """Write the reports.
 
         Args:
             studies: As in `queue`.

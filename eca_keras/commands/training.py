@@ -40,13 +40,13 @@ class TrainingCommand:
     dry_run: bool = _of_run(False)
 
     # Dataclass of the settings, and the function that gives a recipe's.
-    SETTINGS = None
-    RECIPE = None
+    SETTINGS: typing.ClassVar[Any] = None
+    RECIPE: typing.ClassVar[Any] = None
 
     def __post_init__(self):
         """Leave the checks to `check`: the parser would frame their words."""
 
-    def with_defaults(self) -> TrainingCommand:
+    def with_defaults(self: Any) -> TrainingCommand:
         """Return the command with the defaults of its recipe and file."""
         values = self._read(self.config) if self.config else {}
         name = self.recipe
@@ -107,7 +107,7 @@ class TrainingCommand:
             conclude=self.conclude,
         )
 
-    def conclude(self, metrics: Mapping[str, Any]) -> None:
+    def conclude(self: Any, metrics: Mapping[str, Any]) -> None:
         """Print what came of a run, and export its network."""
         from eca_keras.training.trained import Trained
 

@@ -14,6 +14,8 @@ from eca_keras.commands import runs
 from eca_keras.errors import InputError
 from eca_keras.utils.checks import check_count
 
+HEAT_MAPS = 3  # of each class of a classifier
+
 
 @dataclasses.dataclass(frozen=True)
 class Visualize:
@@ -21,7 +23,9 @@ class Visualize:
 
     Writes a folder: index.html with all figures in it (the channel weights
     of each layer by class, their distribution in each stage, the kernels,
-    Grad-CAM), the figures as PNG, and their numbers as CSV and NPZ.
+    Grad-CAM), the figures as PNG, and their numbers as CSV and NPZ. Of a
+    detector the backbone is looked at, without Grad-CAM, and an image belongs
+    to the class of its largest object.
 
     Args:
         model: Folder of a run, or a .keras file in it.
@@ -32,9 +36,10 @@ class Visualize:
             the test images, or else the validation images.
         classes: Names of the classes to compare, at most 6; by default 4.
         images: Images of each class to measure.
-        heat_maps: Images of each class to draw with Grad-CAM.
+        heat_maps: Images of each class to draw with Grad-CAM; by default 3.
+            For classifiers.
         layer: Name of the layer for Grad-CAM; by default the last that gives
-            a feature map.
+            a feature map. For classifiers.
         batch_size: Images per step.
     """
 
@@ -44,7 +49,7 @@ class Visualize:
     split: Literal["train", "validation", "test"] | None = None
     classes: tuple[str, ...] = ()
     images: int = 32
-    heat_maps: int = 3
+    heat_maps: int | None = None
     layer: str | None = None
     batch_size: int = 32
 
@@ -54,22 +59,23 @@ class Visualize:
     )
 
     def check(self) -> None:
-        for name in ("images", "heat_maps", "batch_size"):
-            check_count(name, getattr(self, name))
+        check_count("images", self.images)
+        check_count("heat_maps", self.heat_maps, none=True)
+        check_count("batch_size", self.batch_size)
 
     def run(self) -> None:
         from eca_keras.visualize import report
         from eca_keras.visualize import sample
 
-        trained = runs.load(self)
+        trained = runs.load(self, classifier=("heat_maps", "layer"))
+        heat_maps = 0 if trained.kind == "detector" else HEAT_MAPS
         taken = sample.take(
             trained, self.data, self.split, self.classes, self.images
         )
         try:
             findings = report.measure(
-                trained.model,
                 taken,
-                heat_maps=self.heat_maps,
+                heat_maps=self.heat_maps or heat_maps,
                 layer=self.layer,
                 batch_size=self.batch_size,
             )

@@ -6,7 +6,6 @@ import reprlib
 from typing import Any
 from typing import ClassVar
 from typing import Literal
-from typing import Protocol
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from eca_keras.export.endpoints import Endpoint
 from eca_keras.export.metadata import Metadata
 from eca_keras.export.metadata import check_labels
 from eca_keras.utils import checks
+from eca_keras.utils.types import Normalization
 
 SIZES = "sizes"
 SHAPE = ("height", "width", "channels")
@@ -39,13 +39,6 @@ PARTS = ((1, 1), (1, 0.75), (0.75, 1))
 
 # What the preprocessing of a detector is called as a file.
 FILE = "detection.json"
-
-
-class Normalization(Protocol):
-    """What has a mean and a standard deviation, such as `Preprocessing`."""
-
-    mean: tuple[float, ...] | None
-    std: tuple[float, ...] | None
 
 
 class DetectionEndpoint(Endpoint):
@@ -140,7 +133,9 @@ class DetectionEndpoint(Endpoint):
                 f"Received: pixels={pixels!r}, images of {self.image_shape}"
             )
 
-    def __call__(self, images: Any, sizes: Any = None) -> dict[str, Any]:
+    def __call__(  # type: ignore[override]
+        self, images: Any, sizes: Any = None
+    ) -> dict[str, Any]:
         if self.pixels is not None:
             images = preprocess_input(
                 images, "channels_last", preprocessing=self.preprocessing

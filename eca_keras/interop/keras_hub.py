@@ -4,6 +4,10 @@ Import this module before a model with such a backbone is loaded: Keras then
 knows the class.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import keras
 
 from eca_keras.applications.detection.backbone import NAME
@@ -12,6 +16,10 @@ from eca_keras.applications.detection.backbone import freeze_stages
 from eca_keras.applications.detection.backbone import source_network
 from eca_keras.applications.detection.detector import renamed
 from eca_keras.errors import require
+from eca_keras.utils.types import Attention
+from eca_keras.utils.types import Backbone
+from eca_keras.utils.types import KernelSize
+from eca_keras.utils.types import Serializable
 
 require("keras-hub", "eca_keras.interop.keras_hub", "keras_hub")
 
@@ -61,17 +69,17 @@ class ECABackbone(keras_hub.models.FeaturePyramidBackbone):
 
     def __init__(
         self,
-        backbone="ECAResNet50",
-        kernel_size="adaptive",
+        backbone: Backbone = "ECAResNet50",
+        kernel_size: KernelSize = "adaptive",
         *,
-        attention="eca",
-        image_shape=(None, None, 3),
-        frozen_stages=1,
-        frozen_batchnorm=True,
-        dtype=None,
-        trainable=True,
-        name=None,
-    ):
+        attention: Attention = "eca",
+        image_shape: Sequence[int | None] = (None, None, 3),
+        frozen_stages: int = 1,
+        frozen_batchnorm: bool = True,
+        dtype: Serializable = None,
+        trainable: bool = True,
+        name: str | None = None,
+    ) -> None:
         source = source_network(backbone, kernel_size, attention, image_shape)
         stages = copy_stages(source, image_shape, frozen_batchnorm, dtype)
         outputs = list(stages.output.values())

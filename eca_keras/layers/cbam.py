@@ -51,25 +51,16 @@ class CBAM(SpatiallyGated):
     images) the layer has `2 * C * h + 2 * k^n` weights.
 
     As in Eq. 2 and 3 of the paper there are no biases and no batch
-    normalisation. The released code has both (a bias on `W1` and `W2`, batch
-    normalisation behind the convolution).
+    normalization. The released code has both (a bias on `W1` and `W2`, batch
+    normalization behind the convolution).
 
     Args:
         reduction: Positive integer, the number of channels per hidden unit.
         spatial_kernel_size: Positive odd integer, the size of the
             convolution.
-        data_format: `"channels_last"`, `"channels_first"` or `None`, which
-            stands for `keras.config.image_data_format()`.
-        **kwargs: The arguments of `keras.layers.Layer`: `name`, `dtype`,
-            `trainable`.
+        data_format, **kwargs: As in `ECA`.
 
-    Input shape: rank 3, 4 or 5 (1-D, 2-D or 3-D signals).
-        - `channels_last`: `(batch, *positions, channels)`
-        - `channels_first`: `(batch, channels, *positions)`
-
-        Only the number of channels has to be known beforehand.
-
-    Output shape: the input shape.
+    Input shape, output shape: as in `ECA`.
 
     Masking: supported. Positions that a mask of shape `(batch, *leading)`
     rules out do not count in the first mean and maximum and look like those
@@ -122,10 +113,7 @@ class ECASpatial(SpatiallyGated):
         kernel_size: That of the ECA kernel, as in `ECA`.
         spatial_kernel_size: Positive odd integer, the size of the
             convolution over the positions.
-        data_format: `"channels_last"`, `"channels_first"` or `None`, which
-            stands for `keras.config.image_data_format()`.
-        **kwargs: The arguments of `keras.layers.Layer`: `name`, `dtype`,
-            `trainable`.
+        data_format, **kwargs: As in `ECA`.
 
     Input shape, output shape, masking: as in `CBAM`.
 

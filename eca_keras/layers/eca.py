@@ -110,8 +110,8 @@ class ECA(ChannelGate):
             starts as the identity: the gate is then exactly
             `2 * sigmoid(0) = 1`, and the kernel has a gradient. It stays the
             paper's layer but for the scale of its input: 2 and a kernel `w`
-            answer like 1, a kernel `w / 2` and an input twice as large,
-            which the normalisation or convolution before it can give.
+            act like 1, a kernel `w / 2` and an input twice as large,
+            which the normalization or convolution before it can give.
         **kwargs: The arguments of `keras.layers.Layer`: `name`, `dtype`,
             `trainable`.
 
@@ -256,7 +256,7 @@ class ECA(ChannelGate):
 
 
 def _band(kernel_size, block, reach):
-    """Places a kernel along the diagonals of a block-to-block kernel.
+    """Place a kernel along the diagonals of a block-to-block kernel.
 
     Returns:
         Array of zeros and ones of shape

@@ -28,10 +28,7 @@ class ECANS(ChannelGate):
 
     Args:
         kernel_size: As in `ECA`.
-        data_format: `"channels_last"`, `"channels_first"` or `None`, which
-            stands for `keras.config.image_data_format()`.
-        **kwargs: The arguments of `keras.layers.Layer`: `name`, `dtype`,
-            `trainable`.
+        data_format, **kwargs: As in `ECA`.
 
     Input shape, output shape, masking: as in `ECA`.
 

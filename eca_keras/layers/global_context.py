@@ -16,7 +16,7 @@ from eca_keras.utils.types import DataFormat
 
 LAYER_NORM_EPSILON = 1e-5  # PyTorch's default, as in the released code
 
-# Layer normalisation maps one hidden unit to a constant and two to their
+# Layer normalization turns one hidden unit to a constant and two to their
 # order, and the weights before it would hardly get a gradient.
 MIN_HIDDEN = 4
 
@@ -28,31 +28,22 @@ EXCLUDED = -1e30
 class GlobalContext(FeatureMapLayer):
     """Global context block (GC).
 
-    Adds to every position the same vector, computed from the whole map:
+    Adds to every position the same vector, computed from the whole feature map:
     `outputs = inputs + W2 relu(layer_norm(W1 context))`, where `context` is
     the mean of the positions with weights `softmax(inputs . w)`. With `C`
     channels and `h = max(4, C // reduction)` hidden units the layer has
     `C + 2 * C * h + 2 * h` parameters, the last term being the scale and
-    shift of the normalisation.
+    shift of the normalization.
 
     As in Eq. 5 of the paper there are no other biases; the one on `w`, which
     the released code has, could not change a softmax. Fewer than 4 hidden
-    units would leave the normalisation nothing to tell apart.
+    units would leave the normalization nothing to tell apart.
 
     Args:
         reduction: Positive integer, the number of channels per hidden unit.
-        data_format: `"channels_last"`, `"channels_first"` or `None`, which
-            stands for `keras.config.image_data_format()`.
-        **kwargs: The arguments of `keras.layers.Layer`: `name`, `dtype`,
-            `trainable`.
+        data_format, **kwargs: As in `ECA`.
 
-    Input shape: rank 3, 4 or 5 (1-D, 2-D or 3-D signals).
-        - `channels_last`: `(batch, *positions, channels)`
-        - `channels_first`: `(batch, channels, *positions)`
-
-        Only the number of channels has to be known beforehand.
-
-    Output shape: the input shape.
+    Input shape, output shape: as in `ECA`.
 
     Masking: supported. Positions that a mask of shape `(batch, *leading)`
     rules out do not count in the context; the mask is passed on.
@@ -114,7 +105,7 @@ class GlobalContext(FeatureMapLayer):
             one = ops.take(inputs, [0], axis=self._channel_axis)
             excluded = self._masked(ops.zeros_like(one), mask, fill=EXCLUDED)
             scores = ops.add(scores, self._flatten(excluded, 1))
-        # Not ops.softmax, which warns of maps with a single position.
+        # Not ops.softmax, which warns where there is a single position.
         scores = scores - ops.max(scores, axis=1, keepdims=True)
         weights = ops.transpose(ops.exp(scores), (0, 2, 1))
         total = ops.squeeze(ops.matmul(weights, rows), axis=1)

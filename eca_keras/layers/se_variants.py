@@ -27,9 +27,7 @@ class SEVar1(ChannelGate):
     The layer has no weights (0 parameters).
 
     Args:
-        data_format: `"channels_last"`, `"channels_first"` or `None`, which
-            stands for `keras.config.image_data_format()`.
-        **kwargs: The arguments of `keras.layers.Layer`: `name`, `dtype`.
+        data_format, **kwargs: As in `ECA`.
 
     Input shape, output shape, masking: as in `ECA`.
 
@@ -64,10 +62,7 @@ class SEVar2(ChannelGate):
     the layer has `C` weights and no bias.
 
     Args:
-        data_format: `"channels_last"`, `"channels_first"` or `None`, which
-            stands for `keras.config.image_data_format()`.
-        **kwargs: The arguments of `keras.layers.Layer`: `name`, `dtype`,
-            `trainable`.
+        data_format, **kwargs: As in `ECA`.
 
     Input shape, output shape, masking: as in `ECA`.
 
@@ -105,10 +100,7 @@ class SEVar3(ChannelGate):
     `C^2` weights and no bias.
 
     Args:
-        data_format: `"channels_last"`, `"channels_first"` or `None`, which
-            stands for `keras.config.image_data_format()`.
-        **kwargs: The arguments of `keras.layers.Layer`: `name`, `dtype`,
-            `trainable`.
+        data_format, **kwargs: As in `ECA`.
 
     Input shape, output shape, masking: as in `ECA`.
 
@@ -147,10 +139,7 @@ class SEGroupConv(ChannelGate):
             equal size, so `G = gcd(C, groups)` of them are made: all of
             `groups` where they divide the channels, 8 of 16 groups for 24
             channels. `resolved_groups` tells once the layer is built.
-        data_format: `"channels_last"`, `"channels_first"` or `None`, which
-            stands for `keras.config.image_data_format()`.
-        **kwargs: The arguments of `keras.layers.Layer`: `name`, `dtype`,
-            `trainable`.
+        data_format, **kwargs: As in `ECA`.
 
     Input shape, output shape, masking: as in `ECA`.
 

@@ -16,7 +16,7 @@ class SpatialGate(FeatureMapLayer):
     mean and maximum are taken over the channels (Eq. 3 of the CBAM paper).
     With `n` position axes the layer has `2 * kernel_size^n` weights.
 
-    The released code puts batch normalisation behind the convolution. Eq. 3
+    The released code puts batch normalization behind the convolution. Eq. 3
     has none, and neither has this layer: it computes the same in training
     and inference.
 

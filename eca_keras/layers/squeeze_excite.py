@@ -27,21 +27,9 @@ class SqueezeExcite(ChannelGate):
 
     Args:
         reduction: Positive integer, the number of channels per hidden unit.
-        data_format: `"channels_last"`, `"channels_first"` or `None`, which
-            stands for `keras.config.image_data_format()`.
-        **kwargs: The arguments of `keras.layers.Layer`: `name`, `dtype`,
-            `trainable`.
+        data_format, **kwargs: As in `ECA`.
 
-    Input shape: rank 3, 4 or 5 (1-D, 2-D or 3-D signals).
-        - `channels_last`: `(batch, *positions, channels)`
-        - `channels_first`: `(batch, channels, *positions)`
-
-        Only the number of channels has to be known beforehand.
-
-    Output shape: the input shape.
-
-    Masking: supported. Positions that a mask of shape `(batch, *leading)`
-    rules out do not count in the mean; the mask is passed on.
+    Input shape, output shape, masking: as in `ECA`.
 
     Raises:
         ValueError: if an argument or the input shape is out of its range.

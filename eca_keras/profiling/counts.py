@@ -1,9 +1,13 @@
 """Parameters and multiply-accumulates of a model, counted layer by layer."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Sequence
 
 import keras
 
+from eca_keras.errors import InputError
 from eca_keras.layers.feature_map import FeatureMapLayer
 from eca_keras.profiling import layer_costs
 from eca_keras.utils import checks
@@ -21,13 +25,13 @@ class CallCost:
         name: Name of the layer, after the names of the models around it:
             `"backbone/conv1"`.
         layer: Name of the layer's class.
-        macs, authors_macs: As in `Profile`.
+        macs, thop_macs: As in `Profile`.
     """
 
     name: str
     layer: str
     macs: int
-    authors_macs: int
+    thop_macs: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +45,10 @@ class Profile:
             it the ECA-Net paper, call these the parameters.
         attention_parameters: Those of the channel attention layers.
         macs: Multiply-accumulates per sample, of convolutions (also those
-            inside attention layers) and dense layers. Biases, normalisation,
+            inside attention layers) and dense layers. Biases, normalization,
             activations, pooling and element-wise products count nothing.
-        authors_macs: The counting of the authors' tool (thop), which the
-            paper prints as "FLOPs": `macs`, and 4 for each element that
+        thop_macs: FLOPs as thop counts them, the tool of the paper's
+            authors: `macs`, and 4 for each element that
             leaves a BatchNormalization, and `window + 1` for each element
             that leaves an average pooling (also the one inside an attention
             layer), where `window` is the number of elements averaged.
@@ -57,47 +61,50 @@ class Profile:
     trainable_parameters: int
     attention_parameters: int
     macs: int
-    authors_macs: int
-    calls: tuple
-    uncounted: tuple
+    thop_macs: int
+    calls: tuple[CallCost, ...]
+    uncounted: tuple[str, ...]
 
     @property
-    def trainable_parameters_millions(self):
+    def trainable_parameters_millions(self) -> float:
         """Trainable parameters by 10^6."""
         return self.trainable_parameters / 1e6
 
     @property
-    def trainable_parameters_mebi(self):
+    def trainable_parameters_mebi(self) -> float:
         """Trainable parameters by 2^20, the "M" of the ECA-Net paper."""
         return self.trainable_parameters / 2**20
 
     @property
-    def macs_millions(self):
+    def macs_millions(self) -> float:
         """Multiply-accumulates by 10^6."""
         return self.macs / 1e6
 
     @property
-    def authors_macs_mebi(self):
-        """The authors' counting by 2^20, the paper's "M" for MobileNetV2."""
-        return self.authors_macs / 2**20
+    def thop_macs_mebi(self) -> float:
+        """FLOPs as thop counts them by 2^20, the "M" for MobileNetV2."""
+        return self.thop_macs / 2**20
 
     @property
-    def authors_macs_gibi(self):
-        """The authors' counting by 2^30, the paper's "G" for ResNets."""
-        return self.authors_macs / 2**30
+    def thop_macs_gibi(self) -> float:
+        """FLOPs as thop counts them by 2^30, the paper's "G" for ResNets."""
+        return self.thop_macs / 2**30
 
 
-def profile(model, input_shape=None):
+def profile(
+    model: keras.Model,
+    input_shape: Sequence[int] | Sequence[Sequence[int]] | None = None,
+) -> Profile:
     """Count the parameters and multiply-accumulates of a model.
 
     A layer that is called twice costs twice, but has its parameters once.
-    The two countings are defined in `Profile`. That of the authors gives
-    their numbers to the unit, with one exception: their MobileNetV2 takes
-    the last mean by a function that their tool does not see, so that it
+    The two countings are defined in `Profile`. That of thop gives the
+    numbers of the paper exactly, with one exception: its MobileNetV2 takes
+    the last mean by a function that thop does not see, so that it
     misses the 50 * 1280 of `ECAMobileNetV2`'s `avg_pool`.
 
     A layer of your own that has a method `count_macs(input_shape)`, which
-    returns `(macs, authors_macs)` for an input of that shape (batch
+    returns `(macs, thop_macs)` for an input of that shape (batch
     included), is counted by it. It is taken for an attention layer if its
     attribute `is_attention` is true.
 
@@ -135,8 +142,8 @@ def profile(model, input_shape=None):
     ledger.walk(graph, shapes)
     # A fixed batch is divided out again: all sums are multiples of it.
     calls = tuple(
-        CallCost(name, layer, macs // batch, authors_macs // batch)
-        for name, layer, macs, authors_macs in ledger.calls
+        CallCost(name, layer, macs // batch, thop_macs // batch)
+        for name, layer, macs, thop_macs in ledger.calls
     )
     return Profile(
         parameters=_parameters(model.weights),
@@ -148,13 +155,13 @@ def profile(model, input_shape=None):
             for weight in layer.weights
         ),
         macs=sum(call.macs for call in calls),
-        authors_macs=sum(call.authors_macs for call in calls),
+        thop_macs=sum(call.thop_macs for call in calls),
         calls=calls,
         uncounted=tuple(sorted(ledger.uncounted)),
     )
 
 
-def is_attention(layer):
+def is_attention(layer: keras.layers.Layer) -> bool:
     """Tell whether `layer` is a channel attention layer."""
     return isinstance(layer, FeatureMapLayer) or getattr(
         layer, "is_attention", False
@@ -172,11 +179,11 @@ def _graph(model):
     # None before the first build, and with a layer that infers no shapes.
     graph = functional(model)
     if graph is None:
-        raise ValueError(
-            "`model` must be a functional or Sequential keras.Model that is "
-            "built, because others do not show which layers they call. "
-            f"Received: model={model!r}"
+        rule = (
+            "must be a functional or Sequential keras.Model that is built, "
+            "because others do not show which layers they call"
         )
+        raise checks.refusal("model", model, rule)
     return graph
 
 
@@ -193,13 +200,13 @@ def _input_shapes(graph, input_shape):
         checks.is_int(size) and size > 0 for shape in given for size in shape
     )
     if not (fits and known):
-        raise ValueError(
-            "`input_shape` must be a tuple of positive integers, without the "
-            "batch, that fits the model's input (several inputs: a list of "
-            "them). It may only be None if the model's own input has no "
-            f"unknown size. Received: input_shape={input_shape}, a model "
-            f"for {own if len(own) > 1 else own[0]}"
+        rule = (
+            "must be a tuple of positive integers, without the batch, that "
+            "fits the model's input (several inputs: a list of them). It may "
+            "only be None if the model's own input has no unknown size"
         )
+        own = own if len(own) > 1 else own[0]
+        raise checks.refusal("input_shape", input_shape, rule, expected=own)
     return [(batch, *shape) for shape in given]
 
 
@@ -248,7 +255,7 @@ class _Ledger:
         tensors = keras.tree.flatten((inputs, outputs))
         shapes = [tuple(tensor.shape) for tensor in tensors]
         if any(size is None for shape in shapes for size in shape):
-            raise ValueError(
+            raise InputError(
                 "The shapes in `model` must follow from those of its inputs. "
                 f"Received: a layer {layer.name!r} with the shapes {shapes}"
             )

@@ -94,8 +94,8 @@ def _eca(layer, inputs, outputs):
 
 def _average_max_gate(layer, inputs, outputs):
     # The same matrices for the means and the maxima; thop counts no maximum.
-    macs, authors_macs = _channel_gate(layer, inputs, outputs)
-    return 2 * macs, authors_macs + macs
+    macs, thop_macs = _channel_gate(layer, inputs, outputs)
+    return 2 * macs, thop_macs + macs
 
 
 def _spatial_gate(layer, inputs, outputs):

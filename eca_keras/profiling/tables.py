@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import os
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from eca_keras.utils.files import staged_files
+from eca_keras.utils.types import PathLike
 
 Columns = Sequence[tuple[str, str | Callable[[Any], str]]]
 
@@ -126,7 +126,7 @@ def aligned(table: Sequence[Sequence[str]], names: int = 2) -> str:
     )
 
 
-def write_csv(rows: Sequence[Any], path: str | os.PathLike) -> None:
+def write_csv(rows: Sequence[Any], path: PathLike) -> None:
     """Write rows to a CSV file with the names of their fields as titles.
 
     Args:

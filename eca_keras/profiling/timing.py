@@ -1,65 +1,54 @@
 """Latency of models side by side, on the machine at hand."""
 
-import csv
+from __future__ import annotations
+
 import dataclasses
 import functools
 import time
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
+from eca_keras.profiling import tables
+from eca_keras.profiling.tables import Columns
+from eca_keras.profiling.tables import Timing
+from eca_keras.profiling.tables import timing
 from eca_keras.utils import checks
-from eca_keras.utils.files import staged_files
 
 
-@dataclasses.dataclass(frozen=True)
-class Latency:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Latency(Timing):
     """What one model took for one task, and by how much that differs.
+
+    The ratios are to the first model.
 
     Attributes:
         model: Name of the model.
         task: `"inference"`, or `"training"` for a step of SGD with momentum.
         batch_size: Samples per call.
-        rounds: Number of timed calls.
-        seconds: Median wall-clock time of a call.
-        seconds_lower, seconds_upper: First and third quartile of it.
         samples_per_second: `batch_size / seconds`.
-        cpu_seconds: Median processor time of a call, over all threads. Other
-            programs disturb it less than the wall-clock time.
-        ratio: Median over the rounds of this model's wall-clock time by the
-            first model's in the same round. What slows the machine down for
-            a while slows both, so that this is steadier than the ratio of
-            the two medians.
-        ratio_lower, ratio_upper: First and third quartile of it.
-        cpu_ratio: As `ratio`, of the processor time.
     """
 
     model: str
     task: str
     batch_size: int
-    rounds: int
-    seconds: float
-    seconds_lower: float
-    seconds_upper: float
     samples_per_second: float
-    cpu_seconds: float
-    ratio: float
-    ratio_lower: float
-    ratio_upper: float
-    cpu_ratio: float
 
 
 def benchmark(
-    models,
+    models: Mapping[str, keras.Model | Callable[[], keras.Model]],
     *,
-    batch_sizes=(8, 1),
-    training_batch_size=8,
-    input_shape=None,
-    rounds=20,
-    warmup=3,
-    seed=0,
-    progress=None,
-):
+    batch_sizes: Sequence[int] = (8, 1),
+    training_batch_size: int | None = 8,
+    input_shape: Sequence[int] | Sequence[Sequence[int]] | None = None,
+    rounds: int = 20,
+    warmup: int = 3,
+    seed: int = 0,
+    progress: Callable[[str], object] | None = None,
+) -> list[Latency]:
     """Time inference and training steps of models, taking turns.
 
     In each round every model makes one call on the same random input, in an
@@ -110,21 +99,32 @@ def benchmark(
         warmup=warmup,
         seed=seed,
     ):
-        for i, name in enumerate(names):
-            row = _latency(
-                name,
-                measured.task,
-                measured.batch_size,
-                measured.wall[:, (0, i)],
-                measured.cpu[:, (0, i)],
-            )
+        for row in _rows(measured, names):
             rows.append(row)
             if progress:
                 progress(
-                    f"{name}, {row.task}, batch {row.batch_size}: "
+                    f"{row.model}, {row.task}, batch {row.batch_size}: "
                     f"{1e3 * row.seconds:.1f} ms, ratio {row.ratio:.3f}"
                 )
     return rows
+
+
+def _rows(measured, names):
+    """Return the `Latency` of each model from the `Rounds` of a task."""
+    size = measured.batch_size
+    times = [
+        timing(measured.wall, measured.cpu, i, 0) for i in range(len(names))
+    ]
+    return [
+        Latency(
+            model=name,
+            task=measured.task,
+            batch_size=size,
+            samples_per_second=size / each["seconds"],
+            **each,
+        )
+        for name, each in zip(names, times, strict=True)
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Rounds:
 
     Attributes:
         task, batch_size: As in `Latency`.
-        wall, cpu: Wall-clock and processor seconds, arrays of shape
+        wall, cpu: Wall-clock and CPU seconds, arrays of shape
             `(rounds, models)`.
     """
 
@@ -153,7 +153,7 @@ def measure(
     warmup=3,
     seed=0,
 ):
-    """Yield the `Rounds` of each task; takes the arguments of `benchmark`.
+    """Yield the `Rounds` of each task; the arguments are those of `benchmark`.
 
     A model may also be an object with a method `step(task, batch_size)` that
     returns a function for `time_steps`: one that runs elsewhere.
@@ -189,23 +189,17 @@ def check(models, batch_sizes, training_batch_size, rounds, warmup):
         or not models
         or not all(callable(model) for model in models.values())
     ):
-        raise ValueError(
-            "`models` must be a dictionary from at least one name to a "
-            f"keras.Model or a function that builds it. Received: {models!r}"
+        rule = (
+            "must be a dictionary from at least one name to a keras.Model or "
+            "a function that builds it"
         )
-    if not all(checks.is_int(size) and size > 0 for size in batch_sizes):
-        raise ValueError(
-            "`batch_sizes` must be positive integers. "
-            f"Received: batch_sizes={batch_sizes!r}"
-        )
-    counts = {"rounds": rounds, "warmup": warmup}
-    if training_batch_size is not None:
-        counts["training_batch_size"] = training_batch_size
-    for name, value in counts.items():
-        if not checks.is_int(value) or value < 1:
-            raise ValueError(
-                f"`{name}` must be a positive integer. Received: {name}={value}"
-            )
+        raise checks.refusal("models", models, rule)
+    holds = all(checks.is_int(size) and size > 0 for size in batch_sizes)
+    rule = "must be positive integers"
+    checks.check("batch_sizes", batch_sizes, holds, rule)
+    checks.check_count("rounds", rounds)
+    checks.check_count("warmup", warmup)
+    checks.check_count("training_batch_size", training_batch_size, none=True)
 
 
 def _random_inputs(model, batch_size, input_shape, seed):
@@ -214,11 +208,9 @@ def _random_inputs(model, batch_size, input_shape, seed):
     if input_shape is not None:
         shapes = [input_shape] if len(shapes) == 1 else input_shape
     if any(size is None for shape in shapes for size in shape):
-        raise ValueError(
-            "`input_shape` must be given for a model whose input has unknown "
-            f"sizes. Received: input_shape={input_shape}, {model.name!r} for "
-            f"{model.input_shape}"
-        )
+        rule = "must be given for a model whose input has unknown sizes"
+        own = model.input_shape
+        raise checks.refusal("input_shape", input_shape, rule, model=own)
     rng = np.random.default_rng(seed)
     arrays = []
     for tensor, shape in zip(model.inputs, shapes, strict=True):
@@ -261,17 +253,17 @@ def _training(model, inputs):
 
 
 def time_steps(steps, rounds, warmup):
-    """Tell whether it has functions take turns.
+    """Time functions that take turns.
 
     Args:
         steps: List of functions without arguments. One that has a method
             `timed`, which makes the call and returns its wall-clock and
-            processor seconds, is asked for them.
+            CPU seconds, is asked for them.
         rounds: How often each is timed.
         warmup: How often each is called beforehand.
 
     Returns:
-        Wall-clock and processor seconds, two arrays with a row per round and
+        Wall-clock and CPU seconds, two arrays with a row per round and
         a column per function.
     """
     for step in steps:
@@ -298,81 +290,25 @@ def _order(i, count):
     return turns[::-1] if i % 2 else turns
 
 
-def quartiles(values):
-    """Return first quartile, median and third quartile as numbers."""
-    return np.quantile(values, (0.25, 0.5, 0.75)).tolist()
+COLUMNS: Columns = (
+    ("model", "model"),
+    ("task", "task"),
+    ("batch", "batch_size"),
+    ("ms", lambda row: f"{1e3 * row.seconds:.2f}"),
+    (
+        "quartiles",
+        lambda row: (
+            f"{1e3 * row.seconds_lower:.2f}-{1e3 * row.seconds_upper:.2f}"
+        ),
+    ),
+    ("samples/s", lambda row: f"{row.samples_per_second:.1f}"),
+    ("CPU ms", lambda row: f"{1e3 * row.cpu_seconds:.2f}"),
+    ("ratio", lambda row: f"{row.ratio:.3f}"),
+    ("quartiles", lambda row: f"{row.ratio_lower:.3f}-{row.ratio_upper:.3f}"),
+    ("CPU ratio", lambda row: f"{row.cpu_ratio:.3f}"),
+)
 
 
-def _latency(name, task, batch_size, wall, cpu):
-    """Summarize seconds of shape (rounds, 2): the baseline's and its own."""
-    lower, middle, upper = quartiles(wall[:, 1])
-    ratios = quartiles(wall[:, 1] / wall[:, 0])
-    return Latency(
-        model=name,
-        task=task,
-        batch_size=batch_size,
-        rounds=len(wall),
-        seconds=middle,
-        seconds_lower=lower,
-        seconds_upper=upper,
-        samples_per_second=batch_size / middle,
-        cpu_seconds=float(np.median(cpu[:, 1])),
-        ratio=ratios[1],
-        ratio_lower=ratios[0],
-        ratio_upper=ratios[2],
-        cpu_ratio=float(np.median(cpu[:, 1] / cpu[:, 0])),
-    )
-
-
-def format_table(rows):
+def format_table(rows: Sequence[Latency]) -> str:
     """Return the rows as text, one line each below a line of titles."""
-    table = [
-        ("model", "task", "batch", "ms", "quartiles", "samples/s")
-        + ("CPU ms", "ratio", "quartiles", "CPU ratio")
-    ]
-    for row in rows:
-        table.append(
-            (
-                row.model,
-                row.task,
-                str(row.batch_size),
-                f"{1e3 * row.seconds:.2f}",
-                f"{1e3 * row.seconds_lower:.2f}-{1e3 * row.seconds_upper:.2f}",
-                f"{row.samples_per_second:.1f}",
-                f"{1e3 * row.cpu_seconds:.2f}",
-                f"{row.ratio:.3f}",
-                f"{row.ratio_lower:.3f}-{row.ratio_upper:.3f}",
-                f"{row.cpu_ratio:.3f}",
-            )
-        )
-    return aligned(table)
-
-
-def aligned(table, names=2):
-    """Return rows of text as lines: some names first, then numbers."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return "\n".join(
-        "  ".join(
-            # Names to the left, numbers to the right.
-            cell.ljust(width) if i < names else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in table
-    )
-
-
-def write_csv(rows, path):
-    """Write the rows to a CSV file with the names of their fields as titles.
-
-    Args:
-        rows: List of `Latency`, or of another dataclass.
-        path: File to write. It only appears, or changes, once it is complete.
-    """
-    with (
-        staged_files(path) as [partial],
-        open(partial, "w", newline="", encoding="utf-8") as file,
-    ):
-        names = [field.name for field in dataclasses.fields(rows[0])]
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(dataclasses.asdict(row) for row in rows)
+    return tables.format_table(rows, COLUMNS)

@@ -5,6 +5,7 @@ import itertools
 
 import keras
 
+from eca_keras.errors import InputError
 from eca_keras.utils.keras_graph import ModelGraph
 from eca_keras.utils.keras_graph import custom_classes
 from eca_keras.utils.keras_graph import data_format
@@ -16,25 +17,25 @@ from eca_keras.utils.keras_graph import producing_call
 
 
 class ModelCopy:
-    """A copy of a model with attention at some places.
+    """A copy of a model with attention at some points.
 
     Args:
         model: The given model.
         attention: The `Attention` to put in.
-        places: List of `Place`.
+        points: List of `InsertionPoint`.
     """
 
-    def __init__(self, model, attention, places):
+    def __init__(self, model, attention, points):
         self.model = model
         self.attention = attention
         self.everywhere = {
-            id(place.tensor) for place in places if place.reader is None
+            id(point.tensor) for point in points if point.reader is None
         }
         self.on_edges = {}
-        for place in places:
-            if place.reader is not None:
-                at = self.on_edges.setdefault(id(place.reader), [])
-                at.append(place.tensor)
+        for point in points:
+            if point.reader is not None:
+                at = self.on_edges.setdefault(id(point.reader), [])
+                at.append(point.tensor)
         self.copies = {}  # id of a layer to its copy
         self.added = {}  # what is followed to an attention layer
         self.data_format = data_format(model)
@@ -97,7 +98,7 @@ class ModelCopy:
         source = producer(tensor)
         _check_map(tensor, source)
         # A shared layer is followed by one attention layer; what has no
-        # weights is shared for convenience, and by maps of any depth.
+        # weights is shared for convenience, and by feature maps of any depth.
         weights = getattr(source, "weights", None)
         outputs = producing_call(tensor).outputs if weights else [tensor]
         index = [id(each) for each in outputs].index(id(tensor))
@@ -149,7 +150,7 @@ def _copy_operation(operation):
         return copy
     except (TypeError, ValueError, NotImplementedError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise ValueError(
+        raise InputError(
             f"`model` has a layer that cannot be copied from its config, "
             f"{operation.name!r} of class {type(operation).__name__}: give it "
             f"a `get_config`. Received: {reason}"
@@ -177,9 +178,9 @@ def _plain_class(cls):
 
 def _check_map(tensor, source):
     if len(tensor.shape) not in (3, 4, 5):
-        raise ValueError(
-            "Attention needs a map of rank 3, 4 or 5 (batch, positions and "
-            f"channels). `where` chooses the layer {source.name!r}, whose "
+        raise InputError(
+            "Attention needs a feature map of rank 3, 4 or 5 (batch, positions "
+            f"and channels). `where` chooses the layer {source.name!r}, whose "
             f"output has the shape {tuple(tensor.shape)}"
         )
 

@@ -1,16 +1,22 @@
 """Attention in a model that someone else built."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import re
+from collections.abc import Callable
+from typing import Literal
 
 import keras
 
 from eca_keras.applications.attention import resolve
+from eca_keras.errors import InputError
 from eca_keras.surgery.copying import ModelCopy
-from eca_keras.surgery.places import chosen_places
-from eca_keras.surgery.places import residual_places
-from eca_keras.surgery.places import stage_places
+from eca_keras.surgery.points import chosen_points
+from eca_keras.surgery.points import residual_points
+from eca_keras.surgery.points import stage_points
+from eca_keras.utils.checks import refusal
 from eca_keras.utils.keras_graph import ModelGraph
 from eca_keras.utils.keras_graph import functional
 
@@ -19,22 +25,24 @@ WITH_IDENTITY = ("eca", "eca_circular")
 
 SHOWN_NAMES = 8
 
+WHERE = "must be 'residual', 'stage', a regular expression or a callable"
+
 
 def insert_attention(
-    model,
-    attention="eca",
-    where="residual",
+    model: keras.Model,
+    attention: str | Callable[[str], keras.layers.Layer] = "eca",
+    where: str | Callable[[keras.Operation], bool] = "residual",
     *,
-    kernel_size="adaptive",
-    identity_start=False,
-    name=None,
-):
-    """Put attention into a model, and keeps what it has learned.
+    kernel_size: int | Literal["adaptive"] | None = "adaptive",
+    identity_start: bool = False,
+    name: str | None = None,
+) -> keras.Model:
+    """Put attention into a model, and keep what it has learned.
 
     The result is a new model with layers and weights of its own; the given
     one stays as it is. Weights, names, dtype policies and `trainable` flags
     of the layers are kept, a layer that is called twice still is one layer,
-    and models inside the model are treated like it. The new layers have the
+    and nested models are treated like it. The new layers have the
     dtype policy of the layer before them and the data format of the model;
     they are called like the layer before them with `_eca` (or the name of
     the attention) behind it, and are trainable. Like the given model's, the
@@ -48,15 +56,15 @@ def insert_attention(
             such as `"eca"`, or a callable `name -> keras.layers.Layer`.
         where: What the attention follows.
 
-            - `"residual"`: the residual branch of each residual sum, right
-              before the sum as in the paper, but before dropout, stochastic
-              depth and layer scale at its end. Sums are found by structure,
+            - `"residual"`: the residual branch of each residual add, right
+              before the add as in the paper, but before dropout, stochastic
+              depth and layer scale at its end. Adds are found by structure,
               not by names: the shortcut is the input itself or a projection
               of it, the branch has more layers with a kernel. Two branches
               alike, and the top-down path of a feature pyramid, are no
               residual blocks.
-            - `"stage"`: the last map before each change of resolution, and
-              the last of all, where the network has learned something at
+            - `"stage"`: the last feature map before each change of resolution,
+              and the last of all, where the network has learned something at
               that resolution.
             - Another string: a regular expression. The layers (and
               operations of `keras.ops`) whose whole name it matches.
@@ -64,14 +72,14 @@ def insert_attention(
 
         kernel_size: `"adaptive"` or a positive odd integer, for attention
             with a kernel along the channels.
-        identity_start: Whether the new model answers exactly like the given
-            one until it is trained. A new gate is about 1/2 and would halve
-            every map of a trained network. With `True` the layers are
-            `ECA(gate_scale=2, kernel_initializer="zeros")`: every gate is
-            exactly `2 * sigmoid(0) = 1`, and every weight has a gradient
-            from the first step on, which a factor that blends the gate in
-            from 0 would not give. After training, the 2 can be moved into
-            the layer before, see `ECA`. For `"eca"` and `"eca_circular"`.
+        identity_start: Whether the new model predicts exactly what the given
+            one does until it is trained. A new gate is about 1/2 and would
+            halve every feature map of a trained network. With `True` the
+            layers are `ECA(gate_scale=2, kernel_initializer="zeros")`: every
+            gate is exactly `2 * sigmoid(0) = 1`, and every weight has a
+            gradient from the first step on, which a factor that blends the
+            gate in from 0 would not give. After training, the 2 can be moved
+            into the layer before, see `ECA`. For `"eca"` and `"eca_circular"`.
         name: Name of the new model; that of the given one by default.
 
     Returns:
@@ -97,41 +105,39 @@ def insert_attention(
     _check_model(model)
     resolved = _resolve(attention, kernel_size, identity_start, model)
     find = _finder(where)
-    places = []
+    points = []
     for graph, nested in _graphs(model):
-        places.extend(find(graph, nested))
-    if not places:
-        raise ValueError(_nothing_found(model, where))
-    return ModelCopy(model, resolved, places).make(name)
+        points.extend(find(graph, nested))
+    if not points:
+        raise InputError(_nothing_found(model, where))
+    return ModelCopy(model, resolved, points).make(name)
 
 
 def _check_model(model):
     if isinstance(model, keras.Sequential) and functional(model) is None:
-        raise ValueError(
+        raise InputError(
             f"`model` must be built: {model.name!r} does not know the shape "
             "of its input. Begin it with a keras.Input, or call `build`."
         )
     if not isinstance(model, keras.Model) or functional(model) is None:
-        raise ValueError(
-            "`model` must be a functional or Sequential Keras model, whose "
-            "layers are known; a subclass of keras.Model with a `call` of its "
-            f"own is not. Received: model={model!r}"
+        rule = (
+            "must be a functional or Sequential Keras model, whose layers are "
+            "known; a subclass of keras.Model with a `call` of its own is not"
         )
+        raise refusal("model", model, rule)
 
 
 def _resolve(attention, kernel_size, identity_start, model):
     if attention is None:
-        raise ValueError(
-            "`attention` must be the name of an attention module or a "
-            "callable. Received: attention=None"
-        )
+        rule = "must be the name of an attention module or a callable"
+        raise refusal("attention", attention, rule)
     resolved = resolve(
         attention, kernel_size, released=None, stages=1, model=model.name
     )
     if not identity_start:
         return resolved
     if resolved.suffix not in WITH_IDENTITY:
-        raise ValueError(
+        raise InputError(
             "`identity_start=True` is for attention that is one of "
             f"{list(WITH_IDENTITY)}. Received: attention={attention!r}"
         )
@@ -142,29 +148,23 @@ def _resolve(attention, kernel_size, identity_start, model):
 
 
 def _finder(where):
-    """Return the function `(graph, nested) -> places` that `where` means."""
+    """Return the function `(graph, nested) -> points` that `where` means."""
     if where == "residual":
-        return lambda graph, nested: residual_places(graph)
+        return lambda graph, nested: residual_points(graph)
     if where == "stage":
-        return lambda graph, nested: stage_places(graph, nested=nested)
+        return lambda graph, nested: stage_points(graph, nested=nested)
     if isinstance(where, str):
         try:
             pattern = re.compile(where)
         except re.error as error:
-            raise ValueError(
-                "`where` must be 'residual', 'stage', a regular expression "
-                f"or a callable. Received: where={where!r}, which is no "
-                f"regular expression: {error}"
-            ) from error
-        return lambda graph, nested: chosen_places(
+            reason = f"{WHERE}, and is no regular expression: {error}"
+            raise refusal("where", where, reason) from error
+        return lambda graph, nested: chosen_points(
             graph, lambda operation: pattern.fullmatch(operation.name)
         )
     if callable(where):
-        return lambda graph, nested: chosen_places(graph, where)
-    raise ValueError(
-        "`where` must be 'residual', 'stage', a regular expression or a "
-        f"callable. Received: where={where!r}"
-    )
+        return lambda graph, nested: chosen_points(graph, where)
+    raise refusal("where", where, WHERE)
 
 
 def _graphs(model, nested=False, seen=None):
@@ -181,8 +181,8 @@ def _graphs(model, nested=False, seen=None):
 
 def _nothing_found(model, where):
     looked_for = {
-        "residual": "no sum of a map and a residual branch",
-        "stage": "no map with several positions behind a layer with a kernel",
+        "residual": "no residual add",
+        "stage": "no feature map of several positions behind a kernel",
     }
     what = looked_for.get(where, "no layer that `where` chooses")
     names = [
@@ -195,8 +195,8 @@ def _nothing_found(model, where):
     shown = ", ".join(names[step - 1 :: step][:SHOWN_NAMES]) or "none"
     hint = "" if where == "stage" else "'stage', "
     return (
-        f"There is {what} in {model.name!r}: choose places by {hint}a regular "
+        f"There is {what} in {model.name!r}: choose layers by {hint}a regular "
         "expression for the whole name of a layer, or a callable. Some of "
-        f"the {len(names)} layers that give a map: {shown}. "
+        f"the {len(names)} layers that give a feature map: {shown}. "
         f"Received: where={where!r}"
     )

@@ -1,8 +1,12 @@
 """A report as Markdown and as one HTML page."""
 
+from __future__ import annotations
+
 import base64
 import dataclasses
 import html
+from collections.abc import Iterable
+from collections.abc import Sequence
 
 # Enough to read it well on screens and on paper; no script, no font, no link
 # to anything outside of the file.
@@ -38,7 +42,7 @@ class Table:
     right: all but the first are taken for numbers.
     """
 
-    rows: tuple
+    rows: Sequence[Sequence[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +60,10 @@ class Picture:
     content: bytes
 
 
-def to_markdown(title, blocks):
+Block = Heading | Paragraph | Table | Picture
+
+
+def to_markdown(title: str, blocks: Iterable[Block]) -> str:
     """Return a report as Markdown.
 
     Args:
@@ -67,7 +74,7 @@ def to_markdown(title, blocks):
     return "\n\n".join(parts) + "\n"
 
 
-def to_html(title, blocks):
+def to_html(title: str, blocks: Iterable[Block]) -> str:
     """Return a report as an HTML page that needs no other file."""
     body = "\n".join(_HTML[type(block)](block) for block in blocks)
     title = html.escape(title)

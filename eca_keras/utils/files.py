@@ -1,5 +1,7 @@
 """A result appears under its name complete, or not at all."""
 
+from __future__ import annotations
+
 import contextlib
 import ctypes
 import errno
@@ -7,6 +9,10 @@ import os
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Callable
+from collections.abc import Iterator
+
+from eca_keras.utils.types import PathLike
 
 # From Linux's fcntl.h and fs.h.
 AT_FDCWD = -100
@@ -17,7 +23,9 @@ STAGING = ".writing-"
 
 
 @contextlib.contextmanager
-def staged_files(*paths, overwrite=True, durable=False):
+def staged_files(
+    *paths: PathLike, overwrite: bool = True, durable: bool = False
+) -> Iterator[list[str]]:
     """Yield where to write files that become `paths` if all goes well.
 
     Args:
@@ -36,24 +44,24 @@ def staged_files(*paths, overwrite=True, durable=False):
     Raises:
         OSError: if something cannot be written, in one sentence.
     """
-    paths = [_destination(path, overwrite) for path in paths]
-    for path in paths:
+    finals = [_destination(path, overwrite) for path in paths]
+    for path in finals:
         if os.path.isdir(path):
             raise IsADirectoryError(
                 f"`path` must not be a folder. Received: path={path}"
             )
-    with _staging(paths[0]) as folder:
-        files = [os.path.join(folder, os.path.basename(p)) for p in paths]
+    with _staging(finals[0]) as folder:
+        files = [os.path.join(folder, os.path.basename(p)) for p in finals]
         yield files
-        for file, path in zip(files, paths, strict=True):
+        for file, path in zip(files, finals, strict=True):
             if durable:
                 _flush(file)
             os.replace(file, path)
         if durable:
-            _flush(os.path.dirname(paths[0]))
+            _flush(os.path.dirname(finals[0]))
 
 
-def write_text(path, text):
+def write_text(path: PathLike, text: str) -> None:
     """Write a text file that appears, or changes, once it is complete."""
     with (
         staged_files(path) as [partial],
@@ -62,7 +70,7 @@ def write_text(path, text):
         f.write(text)
 
 
-def remove_leftovers(folder):
+def remove_leftovers(folder: PathLike) -> None:
     """Remove what a killed process had begun to write in `folder`.
 
     Nobody else may be writing there.
@@ -81,7 +89,9 @@ def _flush(path):
 
 
 @contextlib.contextmanager
-def staged_folder(path, *, is_ours, overwrite=True):
+def staged_folder(
+    path: PathLike, *, is_ours: Callable[[str], bool], overwrite: bool = True
+) -> Iterator[str]:
     """As `staged_files`, for one folder, of which it yields the path.
 
     Args:
@@ -90,7 +100,7 @@ def staged_folder(path, *, is_ours, overwrite=True):
             older result. A folder with anything else in it is never replaced.
         overwrite: Whether an older result may be replaced.
     """
-    path = _destination(path, overwrite)
+    path = str(_destination(path, overwrite))
     if os.path.lexists(path) and not os.path.isdir(path):
         raise NotADirectoryError(
             f"`path` must not be a file. Received: path={path}"
@@ -118,7 +128,7 @@ def _destination(path, overwrite):
 
 @contextlib.contextmanager
 def _staging(path):
-    """Make a folder beside `path` and removes it whatever happens."""
+    """Make a folder beside `path` and remove it whatever happens."""
     parent, name = os.path.split(path)
     try:
         if os.path.lexists(parent) and not os.path.isdir(parent):
@@ -158,7 +168,7 @@ def _replace_folder(new, path):
 
 
 def _exchange(a, b):
-    """Swap two folders in one step, or returns False if the OS cannot."""
+    """Swap two folders in one step, or return False if the OS cannot."""
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, TypeError, AttributeError):

@@ -3,6 +3,8 @@
 Keras's private names are used in this module and nowhere else.
 """
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import operator
@@ -13,7 +15,7 @@ import keras
 # for five halvings and a large last window.
 NOMINAL_SIZE = 256
 
-# These change the size of a map by a border, not its resolution.
+# These change the size of a feature map by a border, not its resolution.
 BORDERS = ("ZeroPadding", "Cropping", "Pad")
 
 
@@ -24,17 +26,17 @@ def functional(model):
     return model if isinstance(model, keras.Function) else None
 
 
-def flatten_layers(model):
+def flatten_layers(model: keras.layers.Layer) -> list[keras.layers.Layer]:
     """Return a model and all layers inside it, at any depth, each once."""
     return list(model._flatten_layers())
 
 
-def children(layer):
+def children(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """Return the layers directly inside a layer."""
     return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
-def custom_classes(model):
+def custom_classes(model: keras.Model) -> dict[str, type]:
     """Return the classes of a model's layers that are not Keras's, by name.
 
     With `keras.saving.custom_object_scope` they need not be registered.
@@ -46,9 +48,9 @@ def custom_classes(model):
     }
 
 
-def kernel_sizes(model):
+def kernel_sizes(model: keras.Model) -> list[int]:
     """Return the kernel sizes of the attention in a model, in its order."""
-    sizes = []
+    sizes: list[int] = []
     for layer in model.layers:
         # CBAM-like layers have a gate inside, which is not another layer.
         if hasattr(layer, "resolved_kernel_size"):
@@ -101,7 +103,7 @@ def policy_scope(policy, data_format=None):
         keras.config.set_image_data_format(before[1])
 
 
-def count_kernels(operation):
+def count_kernels(operation: keras.Operation) -> int:
     """Count the layers in `operation`, itself included, with a kernel."""
     if not isinstance(operation, keras.Layer):
         return 0
@@ -110,7 +112,7 @@ def count_kernels(operation):
     return int(any(len(weight.shape) > 1 for weight in operation.weights))
 
 
-def data_format(model):
+def data_format(model: keras.Model) -> str:
     """Return the data format of the layers in a model, Keras's if none."""
     for layer in flatten_layers(model):
         found = getattr(layer, "data_format", None)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import Literal
+from typing import Protocol
 from typing import TypeAlias
 
 if TYPE_CHECKING:
@@ -34,6 +35,17 @@ Attention: TypeAlias = "str | Callable[[str], keras.layers.Layer] | None"
 
 # A model, or the name of a builder.
 Backbone: TypeAlias = "str | keras.Model"
+
+
+class Normalization(Protocol):
+    """What has a mean and a standard deviation, such as `Preprocessing`."""
+
+    @property
+    def mean(self) -> tuple[float, ...] | None: ...
+
+    @property
+    def std(self) -> tuple[float, ...] | None: ...
+
 
 # An object of Keras, its name, or its config.
 Serializable: TypeAlias = Any

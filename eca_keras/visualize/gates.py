@@ -176,7 +176,7 @@ class _Recorder:
 
 
 def class_means(
-    gates: np.ndarray, labels: Sequence[int], classes: Sequence[int]
+    gates: np.ndarray, labels: Tensors, classes: Sequence[int]
 ) -> np.ndarray:
     """Average gates over the images of each class.
 
@@ -195,7 +195,7 @@ def class_means(
     labels = np.asarray(labels)
     if labels.shape != (len(gates),):
         rule = "must be one per image"
-        raise refusal("labels", labels.shape, rule, images=len(gates))
+        raise refusal("labels", labels.shape, rule, count=len(gates))
     absent = [label for label in classes if label not in labels]
     if absent:
         rule = "must be among the labels: of some there is no image"

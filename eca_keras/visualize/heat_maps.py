@@ -114,7 +114,7 @@ def _class_indices(class_index, count):
         or indices.min() < 0
     ):
         rule = "must be None, an index from 0, or one per image"
-        raise refusal("class_index", class_index, rule, images=count)
+        raise refusal("class_index", class_index, rule, count=count)
     return np.broadcast_to(indices.astype("int64"), count)
 
 
@@ -221,7 +221,7 @@ def _check_map(kept, target):
     if shape is None or len(shape) != 4:
         gives = type(kept[-1]).__name__ if shape is None else tuple(shape)
         rule = "must give a feature map: images, height, width and channels"
-        raise refusal("layer", target.name, rule, output=gives)
+        raise refusal("layer", target.name, rule, shape=gives)
 
 
 def _check_scores(scores, model, indices):
@@ -231,7 +231,7 @@ def _check_scores(scores, model, indices):
         rule = (
             "must be a classifier, with one output of shape (images, classes)"
         )
-        raise refusal("model", model.name, rule, output=gives)
+        raise refusal("model", model.name, rule, shape=gives)
     if indices.max() >= shape[1]:
         rule = f"must be below {shape[1]}, the number of classes"
         raise refusal("class_index", indices.max(), rule)

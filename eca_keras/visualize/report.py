@@ -87,41 +87,44 @@ class Findings:
     note: str = ""
 
 
-def measure(model, sample, *, heat_maps, layer, batch_size):
-    """Measure a classifier on a `Sample`.
+def measure(sample, *, heat_maps, layer, batch_size):
+    """Measure the network of a `Sample` on its images.
 
     Args:
-        model: The model.
         sample: `Sample`.
-        heat_maps: Heat maps per class.
+        heat_maps: Heat maps per class, 0 for a network that is no classifier.
         layer, batch_size: As in `grad_cam`.
 
     Returns:
         `Findings`.
 
     Raises:
-        ValueError: as `grad_cam` does.
+        ValueError: as `grad_cam` does, or if there is nothing to show.
     """
+    network = sample.network
     shown = np.concatenate(
         [
             np.flatnonzero(sample.labels == label)[:heat_maps]
             for label in sample.classes
         ]
     )
-    images = sample.images[shown]
-    # First what may be refused, before the slower part.
-    maps = grad_cam(model, images, layer=layer, batch_size=batch_size)
-    probabilities = np.concatenate(
-        [
-            np.asarray(model(batch, training=False))
-            for batch in taps.batches(images, batch_size)
-        ]
-    )
+    maps, probabilities = np.zeros((0, 1, 1)), np.zeros((0, 1))
+    if heat_maps:  # first what may be refused, before the slower part
+        images = sample.inputs[shown]
+        maps = grad_cam(network, images, layer=layer, batch_size=batch_size)
+        probabilities = np.concatenate(
+            [
+                np.asarray(network(batch, training=False))
+                for batch in taps.batches(images, batch_size)
+            ]
+        )
     weights, kernels, note = [], {}, ""
     try:
-        weights = channel_weights(model, sample.images, batch_size)
-        kernels = channel_kernels(model)
+        weights = channel_weights(network, sample.inputs, batch_size)
+        kernels = channel_kernels(network)
     except NoChannelWeights as error:
+        if not heat_maps:
+            raise
         note = f"Only Grad-CAM is shown: {error}"
     return Findings(
         weights,
@@ -183,6 +186,8 @@ def _figures(findings, sample, labels):
         yield "stages", figures.stages_figure(by_stage(findings.weights))
     if findings.kernels:
         yield "kernels", figures.kernels_figure(findings.kernels)
+    if not len(findings.shown):
+        return
     titles = [
         (sample.classes[sample.labels[index]], f"{labels[guess]} {sure:.0%}")
         for index, guess, sure in zip(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,10 @@ class Sample:
         indices: int64 array, where in the split the images are, class by
             class.
         labels: int64 array, the label of each image.
-        images: uint8 array of shape `(images, size, size, channels)`.
+        images: uint8 array of shape `(images, height, width, channels)`.
+        inputs: The same as the network takes them.
+        network: The model whose layers are looked at: a classifier, or the
+            backbone of a detector.
     """
 
     data: str
@@ -34,6 +38,8 @@ class Sample:
     indices: np.ndarray
     labels: np.ndarray
     images: np.ndarray
+    inputs: np.ndarray
+    network: Any
 
 
 def take(trained, data, split, names, count):
@@ -42,8 +48,9 @@ def take(trained, data, split, names, count):
     Which ones depends on the data and `count` alone.
 
     Args:
-        trained: A trained classifier, `eca_keras.training.Trained`.
-        data: As in `TrainConfig`; by default that of the run.
+        trained: `eca_keras.training.Trained`. An image of a detector belongs
+            to the class of its largest object.
+        data: As in the settings of the run; by default that of the run.
         split: By default the test images, or the validation images where
             there are none.
         names: Names of the classes; by default `DEFAULT_CLASSES` of them, at
@@ -67,8 +74,19 @@ def take(trained, data, split, names, count):
         )
     indices = np.concatenate([found[label] for label in classes])
     labels = np.repeat(list(classes), [len(found[label]) for label in classes])
-    images = np.stack([trained.shown(split.read(int(i))) for i in indices])
-    return Sample(data, name, classes, indices, labels, images)
+    images = np.stack(
+        [np.asarray(trained.shown(split.read(int(i)))) for i in indices]
+    )
+    return Sample(
+        data=data,
+        split=name,
+        classes=classes,
+        indices=indices,
+        labels=labels,
+        images=images,
+        inputs=trained.inputs(images),
+        network=trained.network,
+    )
 
 
 def _classes(known, names):
@@ -96,10 +114,25 @@ def _search(split, classes, count):
     order = order[~np.isin(order, split.bad)]
     for start in range(0, len(order), CHUNK):
         chunk = order[start : start + CHUNK]
-        _, labels = split.fetch(chunk)
-        for index, label in zip(chunk, np.asarray(labels), strict=True):
+        for index, label in zip(chunk, _labels(split, chunk), strict=True):
             if label in found and len(found[label]) < count:
                 found[label].append(index)
         if all(len(indices) == count for indices in found.values()):
             break
     return {label: np.sort(indices) for label, indices in found.items()}
+
+
+def _labels(split, indices):
+    """Return the class of each image, -1 for one without objects."""
+    objects = getattr(split, "objects", None)
+    if objects is None:
+        return np.asarray(split.fetch(indices)[1])
+    return [_largest(objects, index) for index in indices]
+
+
+def _largest(objects, image):
+    rows = np.asarray(objects.rows(image))
+    rows = rows[~objects.crowd[rows]]
+    if not len(rows):
+        return -1
+    return objects.labels[rows[objects.areas[rows].argmax()]]

@@ -1,14 +1,17 @@
 """Checkpoints of torchvision's Mask R-CNN as ours."""
 
+from __future__ import annotations
+
 import typing
 
 from eca_keras.applications.detection.mask_rcnn import MaskRCNN
-from eca_keras.errors import InputError
+from eca_keras.utils.checks import check
+from eca_keras.utils.types import PathLike
 from eca_keras.weights import loading
 from eca_keras.weights import naming
 from eca_keras.weights.reading import open_checkpoint
 
-_TRUNK = "backbone.body"
+_BACKBONE = "backbone.body"
 _FPN = "backbone.fpn"
 
 # torchvision's modules by the names of our layers.
@@ -46,12 +49,12 @@ class _FirstDense(typing.NamedTuple):
         self.variable.assign(values.reshape(self.variable.shape))
 
 
-def load_into_detector(model, path):
+def load_into_detector(model: MaskRCNN, path: PathLike) -> None:
     """Load a checkpoint of torchvision's Mask R-CNN.
 
     The state of a `maskrcnn_resnet50_fpn` as torchvision saves it since 0.15;
     before, some layers had other names. The classes have to be as many as
-    those of the model, and one for background. Models with normalisation in
+    those of the model, and one for background. Models with normalization in
     their heads (`v2`) are others.
 
     Args:
@@ -65,12 +68,9 @@ def load_into_detector(model, path):
             fit the model.
         OSError: if the file cannot be read.
     """
-    if not isinstance(model, MaskRCNN):
-        raise InputError(
-            f"`model` must be a MaskRCNN. Received: model={model!r}"
-        )
+    check("model", model, isinstance(model, MaskRCNN), "must be a MaskRCNN")
     variables = {
-        f"{_TRUNK}.{name}": variable
+        f"{_BACKBONE}.{name}": variable
         for name, variable in naming.torch_variables(model.backbone).items()
     }
     for part in (model, model.box_head, model.mask_head):

@@ -1,11 +1,15 @@
 """ImageNet weights that timm hosts on the Hugging Face hub."""
 
+from __future__ import annotations
+
 import dataclasses
 
 from eca_keras import errors
+from eca_keras.applications.image_settings import Interpolation
 from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.applications.preprocessing import IMAGENET_MEAN
 from eca_keras.applications.preprocessing import IMAGENET_STD
+from eca_keras.utils.checks import refusal
 
 FILE = "model.safetensors"
 CLASSES = 1000
@@ -29,7 +33,7 @@ class Images:
 
     Attributes:
         size: Height and width in training, in pixels.
-        crop: Part of the short side to keep.
+        crop: Fraction of the short side to keep.
         test_size: A larger size, at which timm measured a higher accuracy.
         test_crop: `crop` at `test_size`.
         interpolation: `"bicubic"` or `"bilinear"`.
@@ -39,9 +43,9 @@ class Images:
     crop: float = 0.875
     test_size: int = 224
     test_crop: float = 0.875
-    interpolation: str = "bicubic"
+    interpolation: Interpolation = "bicubic"
 
-    def preprocessing(self, test=False):
+    def preprocessing(self, test: bool = False) -> Preprocessing:
         """Return the `Preprocessing`, which names no classes."""
         size, crop = self.size, self.crop
         if test:
@@ -78,7 +82,7 @@ HOSTED = {
 }
 
 
-def find_tag(builder, weights):
+def find_tag(builder: str, weights: str) -> str | None:
     """Return the tag that `weights` stands for, `None` if it is none.
 
     Args:
@@ -96,7 +100,9 @@ def repository(builder, tag):
     return f"timm/{TIMM_NAMES[builder]}.{tag}"
 
 
-def preprocessing(builder, weights="imagenet", *, test=False):
+def preprocessing(
+    builder: str, weights: str = "imagenet", *, test: bool = False
+) -> Preprocessing:
     """Return how images are made for the public weights of a network.
 
     Args:
@@ -138,14 +144,15 @@ def _known_tag(builder, weights):
     tag = find_tag(builder, weights)
     if tag is None:
         tags = ", ".join(map(repr, HOSTED[builder]))
-        raise errors.InputError(
-            f"`weights` must be 'imagenet' or a tag of {builder} on the "
-            f"Hugging Face hub: {tags}. Received: weights={weights!r}"
+        rule = (
+            f"must be 'imagenet' or a tag of {builder} on the Hugging Face "
+            f"hub: {tags}"
         )
+        raise refusal("weights", weights, rule)
     return tag
 
 
-def download(builder, weights="imagenet"):
+def download(builder: str, weights: str = "imagenet") -> str:
     """Return the path of public weights, downloaded or in the hub's cache.
 
     Args:
@@ -188,7 +195,7 @@ def _reason(error):
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
-    while error is not None:  # the client wraps what the server answered
+    while error is not None:  # the client wraps the server's response
         response = getattr(error, "response", None)
         if response is not None:
             return f"the hub answered {response.status_code}"

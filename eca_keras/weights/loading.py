@@ -1,17 +1,26 @@
 """Keras models from PyTorch checkpoints."""
 
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
 from eca_keras.applications.registry import find_builder
+from eca_keras.utils.checks import listed
+from eca_keras.utils.checks import refusal
+from eca_keras.utils.types import PathLike
 from eca_keras.weights import naming
 from eca_keras.weights import recognition
 from eca_keras.weights.reading import open_checkpoint
+from eca_keras.weights.recognition import Network
 from eca_keras.weights.tensors import CheckpointError
-from eca_keras.weights.tensors import listed
 
 _HEADS = ("fc.", "classifier.")
 
 
-def load_checkpoint(path, **builder_arguments):
-    """Build the network of a PyTorch checkpoint and loads its weights.
+def load_checkpoint(path: PathLike, **builder_arguments: Any) -> keras.Model:
+    """Build the network of a PyTorch checkpoint and load its weights.
 
     The architecture, the kernel sizes and the number of classes are read off
     the file: the `.pth.tar` of the authors of ECA-Net (ResNet-18 to -152,
@@ -42,10 +51,8 @@ def load_checkpoint(path, **builder_arguments):
     ```
     """
     if "weights" in builder_arguments:
-        raise ValueError(
-            "`load_checkpoint` takes its weights from `path`. Received: "
-            f"weights={builder_arguments['weights']!r}"
-        )
+        rule = "must not be given: it takes its weights from `path`"
+        raise refusal("weights", builder_arguments["weights"], rule)
     with open_checkpoint(path) as state:
         network = _recognise(state)
         if network.attention is None and "attention" not in builder_arguments:
@@ -62,7 +69,7 @@ def load_checkpoint(path, **builder_arguments):
     return model
 
 
-def load_into(model, path):
+def load_into(model: keras.Model, path: PathLike) -> None:
     """Load the weights of a PyTorch checkpoint into a model.
 
     This is what a builder does with `weights=path`.
@@ -79,7 +86,7 @@ def load_into(model, path):
         _assign(model, state, _recognise(state))
 
 
-def inspect_checkpoint(path):
+def inspect_checkpoint(path: PathLike) -> Network:
     """Return the `Network` that a PyTorch checkpoint holds.
 
     Args:
@@ -108,7 +115,7 @@ def _shapes(state):
 
 
 def _assign(model, state, network):
-    """Check that file and model agree, then copies tensor by tensor."""
+    """Check that file and model agree, then copy tensor by tensor."""
     variables = naming.torch_variables(model, network.attention_module)
     _check_arguments(model, variables, network)
     if network.classes is not None and not _has_head(variables):

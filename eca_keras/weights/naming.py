@@ -76,7 +76,7 @@ class Variable(typing.NamedTuple):
 
 
 def leaf(variable):
-    """PyTorch's name of a variable within its module."""
+    """Return PyTorch's name of a variable within its module."""
     return _LEAVES.get(variable.name, variable.name)
 
 
@@ -99,7 +99,7 @@ def torch_variables(model, attention_module="eca"):
 
     Returns:
         Dictionary from names to `Variable`. What comes before the network,
-        such as a layer that normalises images, has no entry.
+        such as a layer that normalizes images, has no entry.
     """
     names = {layer.name for layer in model.layers}
     # timm counts the pooling, which has no weights, as a module.

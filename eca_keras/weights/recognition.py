@@ -6,9 +6,9 @@ import re
 from eca_keras.applications import mobilenet_v2
 from eca_keras.applications import resnet
 from eca_keras.utils import checks
+from eca_keras.utils.checks import listed
+from eca_keras.utils.checks import shown
 from eca_keras.weights.tensors import CheckpointError
-from eca_keras.weights.tensors import listed
-from eca_keras.weights.tensors import shown
 
 ECA_KINDS = ("eca", "eca_ns")
 

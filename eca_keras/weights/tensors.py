@@ -3,6 +3,8 @@
 import dataclasses
 import typing
 
+import numpy as np
+
 from eca_keras import errors
 
 
@@ -20,22 +22,5 @@ class Tensor:
             array. It works while the file is open.
     """
 
-    shape: tuple
-    read: typing.Callable
-
-
-def listed(names, limit=10):
-    """Join at most `limit` names and says how many were left out.
-
-    The names come from a file, so they may have any length and any character.
-    """
-    names = list(names)
-    rest = len(names) - limit
-    more = f" and {rest} more" if rest > 0 else ""
-    return ", ".join(map(shown, names[:limit])) + more
-
-
-def shown(name, limit=80):
-    """Return a name of a file for a message: printable and not too long."""
-    name = name if name.isprintable() else repr(name)
-    return name if len(name) <= limit else f"{name[:limit]}..."
+    shape: tuple[int, ...]
+    read: typing.Callable[[], np.ndarray]

@@ -3,7 +3,7 @@
 Since PyTorch 1.6 it is a zip archive, nothing in it compressed, with the pickle
 in `NAME/data.pkl` and each storage in `NAME/data/KEY`. Before, as in the
 released weights of ECA-Net, it was a run of pickles (a magic number, the
-version, facts about the system, the object, the keys of the storages) and
+version, what the system is, the object, the keys of the storages) and
 then the storages, each after its number of elements.
 """
 

@@ -15,9 +15,9 @@ import typing
 import ml_dtypes
 import numpy as np
 
+from eca_keras.utils.checks import shown
 from eca_keras.weights.tensors import CheckpointError
 from eca_keras.weights.tensors import Tensor
-from eca_keras.weights.tensors import shown
 
 _DTYPES = {
     "BFloat16Storage": np.dtype(ml_dtypes.bfloat16),

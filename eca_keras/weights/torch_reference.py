@@ -1,8 +1,8 @@
-"""What PyTorch answers with the weights of a checkpoint.
+"""The outputs of PyTorch with the weights of a checkpoint.
 
 This is the check of a conversion: PyTorch reads the file by itself, and the
 forward pass here follows the names in the file, not the Keras model. Networks
-of timm are asked from timm. All of it runs in a process of its own, as a
+of timm are built by timm. All of it runs in a process of its own, as a
 script: TensorFlow and torchvision do not bear each other in one process.
 """
 
@@ -17,23 +17,23 @@ import numpy as np
 
 from eca_keras.applications.mobilenet_v2 import MOBILENET_V2
 from eca_keras.errors import InputError
+from eca_keras.utils.checks import listed
 from eca_keras.weights import hub
 from eca_keras.weights import reading
 from eca_keras.weights import safetensors_files
 from eca_keras.weights.loading import inspect_checkpoint
 from eca_keras.weights.tensors import CheckpointError
-from eca_keras.weights.tensors import listed
 
 BN_EPSILON = 1e-5  # PyTorch's default
 
 
-def answers(path, network, images):
+def predict(path, network, images):
     """Return the output of the network in a checkpoint.
 
     Args:
         path: The checkpoint.
         network: What `inspect_checkpoint` says about it.
-        images: Array of shape `(batch, height, width, 3)`, normalised.
+        images: Array of shape `(batch, height, width, 3)`, normalized.
 
     Returns:
         Array of the logits, of shape `(batch, classes)`, or of the last
@@ -49,7 +49,7 @@ def answers(path, network, images):
         _require("timm")
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = (
-            os.path.join(folder, name) for name in ("images.npy", "answer.npy")
+            os.path.join(folder, name) for name in ("images.npy", "outputs.npy")
         )
         np.save(inputs, images)
         result = subprocess.run(
@@ -60,12 +60,12 @@ def answers(path, network, images):
         )
         if result.returncode:
             lines = result.stderr.strip().splitlines() or ["it crashed"]
-            raise CheckpointError(f"Asking PyTorch failed: {lines[-1]}")
+            raise CheckpointError(f"PyTorch failed: {lines[-1]}")
         return np.load(outputs)
 
 
 def main(path, inputs, outputs):
-    """What runs in the other process: reads images, writes answers."""
+    """Run in the other process: read images, write outputs."""
     import torch
 
     network = inspect_checkpoint(path)
@@ -215,8 +215,8 @@ class _Forward:
         from torch.nn import functional
 
         leaves = ("running_mean", "running_var", "weight", "bias")
-        moments = [self.tensor(f"{name}.{leaf}") for leaf in leaves]
-        return functional.batch_norm(x, *moments, eps=BN_EPSILON)
+        values = [self.tensor(f"{name}.{leaf}") for leaf in leaves]
+        return functional.batch_norm(x, *values, eps=BN_EPSILON)
 
     def attention(self, name, x):
         """Apply ECA, or ECA-NS with a kernel for each channel."""

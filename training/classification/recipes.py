@@ -1,11 +1,12 @@
 """Settings that belong together, by name."""
 
 import dataclasses
+from typing import Any
 
 from eca_keras.training.classification.config import TrainConfig
 from eca_keras.training.config import find_recipe
 
-_IMAGENET = {"data": "tfds:imagenet2012", "kernel_size": "paper"}
+_IMAGENET: Any = {"data": "tfds:imagenet2012", "kernel_size": "paper"}
 
 # Rates are per step, epochs are passes over the data, `warmup` is a fraction
 # of all steps; see `TrainConfig` for each of them.

@@ -96,6 +96,15 @@ class TrainedClassifier(Trained):
             self.settings.interpolation,
         )
 
+    @property
+    def network(self) -> keras.Model:
+        """The model whose layers `eca-keras visualize` looks at."""
+        return self.model
+
+    def inputs(self, images):
+        """Return what `network` takes, from images that `shown` returned."""
+        return images
+
     def samples(self, count=SAMPLES, split=None, data=None):
         """Return up to `count` images of the data, as the model takes them.
 

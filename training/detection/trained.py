@@ -118,6 +118,20 @@ class TrainedDetector(Trained):
         found["count"] = np.minimum(found["count"], better)
         return list(in_file(found, 0, sizes[0], image.shape[:2]))
 
+    def shown(self, image):
+        """Return an image as the model takes it, resized and padded."""
+        return resize_to_fit(image, self.settings.input_shape)[0]
+
+    @property
+    def network(self):
+        """The model whose layers `eca-keras visualize` looks at."""
+        return self.model.backbone
+
+    def inputs(self, images):
+        """Return what `network` takes, from images that `shown` returned."""
+        task = Detection(self.model, self.settings)
+        return np.asarray(task.normalized(images), "float32")
+
     def samples(self, count=SAMPLES, split=None, data=None, normalized=True):
         """Return up to `count` images of the data, as the model takes them.
 

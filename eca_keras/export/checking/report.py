@@ -58,7 +58,7 @@ class Report:
     preprocessing: dict[str, Any] | None = None
 
     # Written to the JSON besides the fields.
-    PROPERTIES = ("passed", "varies")
+    PROPERTIES: tuple[str, ...] = ("passed", "varies")
 
     @property
     def passed(self) -> bool:

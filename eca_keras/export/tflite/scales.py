@@ -18,7 +18,14 @@ TARGET = 128.0
 
 # Operations with weights, and those whose output has the scale of its input.
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-PASSING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "RELU", "RELU6", "TRANSPOSE")
+PASSING: tuple[str, ...] = (
+    "RESHAPE",
+    "SQUEEZE",
+    "EXPAND_DIMS",
+    "RELU",
+    "RELU6",
+    "TRANSPOSE",
+)
 PASSING += ("MAX_POOL_2D", "AVERAGE_POOL_2D", "REDUCE_MAX", "STRIDED_SLICE")
 
 

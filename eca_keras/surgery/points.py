@@ -16,14 +16,14 @@ TAIL = (
     *("DropPath", "StochasticDepth", "LayerScale"),
 )
 
-# A map this many times smaller or larger has another resolution; a window
-# without padding takes less.
+# A feature map this many times smaller or larger has another resolution; a
+# window without padding takes less.
 CHANGE = 1.5
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
-    """A map that attention is put on.
+class InsertionPoint:
+    """A feature map that attention is put on.
 
     Attributes:
         tensor: The symbolic tensor in the given model.
@@ -34,27 +34,27 @@ class Place:
     reader: typing.Any = None
 
 
-def chosen_places(graph, is_chosen):
-    """Return a `Place` behind each layer for which `is_chosen` is true."""
+def chosen_points(graph, is_chosen):
+    """Return an `InsertionPoint` behind each layer that `is_chosen`."""
     return [
-        Place(tensor)
+        InsertionPoint(tensor)
         for node in graph.nodes
         if not node.is_input and is_chosen(node.operation)
         for tensor in node.outputs
     ]
 
 
-def residual_places(graph):
-    """Return a `Place` on the residual branch of each residual sum.
+def residual_points(graph):
+    """Return an `InsertionPoint` on the residual branch of each residual add.
 
-    A residual sum adds maps of one shape that come from the same map: the
-    shortcut, with at most one layer that has a kernel (a projection), and
-    branches with more of them. A projection is closed, that is, nothing
-    inside it is read elsewhere; a branch is closed or fed by a single map,
-    and does not go to a lower resolution and back, as the top-down path of a
-    feature pyramid does.
+    A residual add takes feature maps of one shape that come from the same one:
+    the shortcut, with at most one layer that has a kernel (a projection), and
+    branches with more of them. A projection is closed, that is, nothing inside
+    it is read elsewhere; a branch is closed or fed by a single one, and does
+    not go to a lower resolution and back, as the top-down path of a feature
+    pyramid does.
     """
-    places = []
+    points = []
     for i, node in enumerate(graph.nodes):
         terms = _terms(node)
         if len(terms) < 2:
@@ -77,25 +77,25 @@ def residual_places(graph):
                 and _is_closed(graph, projection, i)
                 and _is_block(graph, inside, i)
             ):
-                places.append(_before_tail(graph, node, tensor, inside))
-    return places
+                points.append(_before_tail(graph, node, tensor, inside))
+    return points
 
 
-def stage_places(graph, *, nested):
-    """Return a `Place` at the end of each stage.
+def stage_points(graph, *, nested):
+    """Return an `InsertionPoint` at the end of each stage.
 
     A stage is a part of the network that is connected without a change of
-    resolution and that has a layer with a kernel. Its end is its last map
-    from which all comes that leaves it for good; what comes back, as the
-    gate of squeeze-and-excitation does, does not leave. Maps of a single
-    position, which have no mean to speak of, are not counted.
+    resolution and that has a layer with a kernel. Its end is its last
+    feature map from which all comes that leaves it for good; what comes
+    back, as the gate of squeeze-and-excitation does, does not leave. Those of
+    a single position, which have no mean to speak of, are not counted.
 
     Args:
         graph: The graph.
         nested: Whether the model is inside another one. What it returns
             then belongs to a stage out there.
     """
-    places = []
+    points = []
     for region in _regions(graph):
         within = [graph.producer[id(tensor)] for tensor in region]
         if not any(graph.kernels[i] for i in within):
@@ -116,10 +116,10 @@ def stage_places(graph, *, nested):
             and not graph.nodes[i].is_input
         ]
         if ends:
-            places.append(Place(max(ends, key=lambda end: end[0])[1]))
+            points.append(InsertionPoint(max(ends, key=lambda end: end[0])[1]))
         else:
-            places.extend(Place(tensor) for tensor in leaving)
-    return places
+            points.extend(InsertionPoint(tensor) for tensor in leaving)
+    return points
 
 
 def _inputs(node):
@@ -211,7 +211,7 @@ def _is_block(graph, inside, end):
         return False
     size = _size(graph, graph.nodes[end].outputs[0])
     tensors = (tensor for i in numbers for tensor in graph.nodes[i].outputs)
-    # A single position, or no map: the inside of a gate.
+    # A single position, or no feature map: the inside of a gate.
     return not any(
         found > 1 and found * CHANGE <= size
         for found in (_size(graph, tensor) for tensor in tensors)
@@ -219,7 +219,7 @@ def _is_block(graph, inside, end):
 
 
 def _size(graph, tensor):
-    """Return the longest side of a map; 0 for what is no map."""
+    """Return the longest side of a feature map; 0 for other tensors."""
     return max(graph.positions(tensor) or (0,))
 
 
@@ -228,7 +228,7 @@ def _before_tail(graph, reader, tensor, inside):
         i = graph.producer[id(tensor)]
         node = graph.nodes[i]
         if not inside >> i & 1 or not _is_tail(node):
-            return Place(tensor, reader)
+            return InsertionPoint(tensor, reader)
         reader, [tensor] = node, node.input_tensors
 
 
@@ -242,7 +242,7 @@ def _is_tail(node):
 
 
 def _regions(graph):
-    """Return lists of maps that are connected at one resolution."""
+    """Return lists of feature maps connected at one resolution."""
     region, positions = {}, {}
     for i, node in enumerate(graph.nodes):
         for tensor in node.outputs:
@@ -272,7 +272,7 @@ def _similar(one, other):
 
 
 def _leaving(graph, region, within):
-    """Those maps of a region that are read elsewhere, or returned."""
+    """Return the feature maps of a region that are read elsewhere."""
     ids = {id(tensor) for tensor in region}
     returning = 0
     for i in within:
