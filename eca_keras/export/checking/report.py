@@ -70,6 +70,9 @@ class Report:
         """Whether the model's outputs are such that this means much."""
         raise NotImplementedError
 
+    def measures(self) -> list[tuple[str, str]]:
+        raise NotImplementedError
+
     def doubt(self):
         """Say the same in a few words."""
         return "outputs that do not vary over the samples"

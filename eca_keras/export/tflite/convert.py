@@ -284,17 +284,9 @@ def _operations(content):
     """Return the names of the operations in a TFLite file, in order."""
     from ai_edge_litert import schema_py_generated as schema
 
-    names = {
-        code: name
-        for name, code in vars(schema.BuiltinOperator).items()
-        if isinstance(code, int)
-    }
-    file = schema.Model.GetRootAs(content, 0)
-    graphs = [file.Subgraphs(i) for i in range(file.SubgraphsLength())]
+    model = schema.Model.GetRootAs(content, 0)
     return tuple(
-        names[
-            file.OperatorCodes(graph.Operators(i).OpcodeIndex()).BuiltinCode()
-        ]
-        for graph in graphs
-        for i in range(graph.OperatorsLength())
+        name
+        for i in range(model.SubgraphsLength())
+        for name, _ in scales.operators(schema, model, model.Subgraphs(i))
     )
