@@ -280,7 +280,7 @@ def test_export(run, capsys, tmp_path, format, options):
     path = tmp_path / "new" / f"detector.{format}"
     arguments = ["export", str(path), "--model", str(run)]
     assert cli.main([*arguments, "--format", format, *options]) == 0
-    assert "boxes differ by" in capsys.readouterr().out
+    assert "max box error" in capsys.readouterr().out
     assert path.exists()
 
 

@@ -118,8 +118,8 @@ def test_a_model_without_preprocessing(tmp_path, capfd):
 @pytest.mark.parametrize(
     ("format", "sentence"),
     [
-        ("tflite", "`model` must have operations that TFLite has built in"),
-        ("onnx", "`model` must have operations that ONNX has"),
+        ("tflite", "`--model` must have operations that TFLite has built in"),
+        ("onnx", "`--model` must have operations that ONNX has"),
     ],
 )
 def test_unknown_operation(format, sentence, folder, tmp_path, capfd):
@@ -137,7 +137,7 @@ def test_int8_without_images(folder, tmp_path, capfd):
     (tmp_path / "out").mkdir()
     output = tmp_path / "out" / "net.tflite"
     line = refused(capfd, folder, output, "--quantize", "int8")
-    assert "`quantize='int8'` needs images to learn ranges from" in line
+    assert "`--quantize int8` needs images to learn ranges from" in line
     assert not os.listdir(tmp_path / "out")
 
 

@@ -28,6 +28,7 @@ from eca_keras.utils import checks
 from eca_keras.utils.types import Normalization
 
 SIZES = "sizes"
+SHAPE = ("height", "width", "channels")
 
 # Of float32, where all should agree: an NMS that is decided by the last digit
 # of an IoU keeps another box in another runtime.
@@ -168,16 +169,13 @@ class DetectionEndpoint(Endpoint):
                 f"preprocessing={preprocessing!r}"
             )
         check_labels(labels, self.model.num_classes)
-        height, width, channels = self.image_shape
         mean, std = self._mean_and_std()
         padding = None if mean is None else mean_pixel(mean)
         if self.pixels is not None:
             mean, std = None, None  # the file normalizes
         fields = {
             "class_names": labels,
-            "height": height,
-            "width": width,
-            "channels": channels,
+            **dict(zip(SHAPE, self.image_shape, strict=True)),
             "mean": mean,
             "std": std,
             "padding": padding,
@@ -204,7 +202,11 @@ class DetectionEndpoint(Endpoint):
     def samples(self, samples, shape, count=sampling.COUNT):
         images, sizes = samples, None
         if isinstance(samples, dict):
-            _check_names(samples)
+            if not {INPUT_NAME} <= set(samples) <= {INPUT_NAME, SIZES}:
+                raise InputError(
+                    f"`samples` must have `{INPUT_NAME}`, and may have "
+                    f"`{SIZES}`. Received: {checks.listed(samples) or 'none'}"
+                )
             images, sizes = samples.get(INPUT_NAME), samples.get(SIZES)
         if images is None and self.pixels is not None:
             images = sampling.pixels(count, shape)
@@ -213,7 +215,12 @@ class DetectionEndpoint(Endpoint):
         dtype = self.specs()[INPUT_NAME].dtype.as_numpy_dtype
         images = sampling.checked(images, shape, dtype)
         if not self.sizes:
-            _check_no_sizes(sizes)
+            if sizes is not None:
+                raise InputError(
+                    "`samples` must be images alone for a file that takes no "
+                    "sizes: `DetectionEndpoint(detector, sizes=True)` does. "
+                    "Received: samples with sizes"
+                )
             return {INPUT_NAME: images}
         if sizes is None:
             # Of some only a part, to see that the file uses it.
@@ -241,23 +248,6 @@ class DetectionEndpoint(Endpoint):
             threshold=self.model.score_threshold,
             least_agreement=least_agreement,
             **fields,
-        )
-
-
-def _check_names(samples):
-    if not {INPUT_NAME} <= set(samples) <= {INPUT_NAME, SIZES}:
-        raise InputError(
-            f"`samples` must have `{INPUT_NAME}`, and may have `{SIZES}`. "
-            f"Received: {', '.join(map(repr, samples)) or 'nothing'}"
-        )
-
-
-def _check_no_sizes(sizes):
-    if sizes is not None:
-        raise InputError(
-            "`samples` must be images alone for a file that takes no sizes: "
-            "`DetectionEndpoint(detector, sizes=True)` does. Received: "
-            "samples with sizes"
         )
 
 

@@ -145,17 +145,9 @@ def export(
     overwrite=True,
     allow_constant=False,
 ):
-    """Export a model, and keep the file if its outputs are the model's.
+    """Export a model to a `Target`; return the report.
 
-    Args:
-        target: The `Target`.
-        model: A model, a detector, or an `Endpoint`.
-        path: What to write.
-        samples, labels, preprocessing, tolerance, overwrite, allow_constant:
-            See `export_tflite`.
-
-    Returns:
-        The `Report`.
+    The other arguments are those of `export_tflite`.
     """
     target.row.check_packages()
     endpoint = endpoint_of(model)
@@ -196,11 +188,7 @@ def export(
 
 
 def endpoint_of(model):
-    """Return the function that a file is made of.
-
-    Args:
-        model: An `Endpoint`, a detector, or another model.
-    """
+    """Return the `Endpoint` of a model, a detector, or itself."""
     if isinstance(model, Endpoint):
         return model
     if isinstance(model, Detector):

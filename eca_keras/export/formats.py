@@ -13,8 +13,8 @@ from eca_keras.errors import InputError
 from eca_keras.errors import require
 from eca_keras.utils import checks
 
-# A fresh network has nearly constant outputs, which 8 bits cannot resolve: a
-# benchmark times integers whatever they are.
+# For benchmarks: 8 bits cannot resolve the outputs of a fresh network, which
+# are nearly constant.
 UNCOMPARED = {"least_agreement": 0.0, "tolerance": 1e9}
 
 

@@ -1,16 +1,11 @@
 """Labels and preprocessing constants that travel inside an exported file.
 
-A TFLite file gets them as TFLite Metadata packs the files that go with a
-model: a zip archive after the model, not compressed, which interpreters do not
-look at and any zip reader opens. The other half of that convention, a
-flatbuffer that says what each tensor is, is left out. Both of its writers
-failed where TensorFlow 2.21 works: tflite-support 0.4.4, of 2023 and the last,
-needs protobuf below 4, where TensorFlow needs 6.31 or newer; that in mediapipe
-1.2.2 imports a compiled module which its Linux wheel does not have. And its
-`NormalizationOptions` know neither the crop nor the interpolation, without
-which an image is not the one that the network was measured on.
-
-An ONNX file gets them as its `metadata_props`.
+A TFLite file gets them as TFLite Metadata packs files: a zip archive after the
+model, not compressed, which interpreters do not look at and any zip reader
+opens. The other half of TFLite Metadata, a flatbuffer that describes each
+tensor, is left out: neither of its writers (tflite-support 0.4.4, mediapipe
+1.2.2) runs beside TensorFlow 2.21, and its `NormalizationOptions` have neither
+the crop nor the interpolation. An ONNX file gets them as its `metadata_props`.
 """
 
 from __future__ import annotations

@@ -57,20 +57,15 @@ def export_onnx(
     Args:
         model: A built `keras.Model` with one input and one output, in the
             `channels_last` format, a detector, or a `DetectionEndpoint`.
-        path: The file to write, `*.onnx`. It appears complete or not at all:
-            the export is written, reloaded and compared under a temporary
-            name beside it.
-        samples: Array of shape `(count, *input_shape)` on which the two are
-            compared, in the range of values that the model expects; `None`
-            for generated ones. Real images prove more, and a detector needs
-            some in which it finds something.
-        labels: List of strings, the names of the classes, which are written
-            into the file, and beside it, one per line, for `model.onnx` to
-            `model.labels.txt`; `None` for those of `preprocessing`.
-        preprocessing: What images go through before the model, and its
-            labels, which are written into the file, see
-            `eca_keras.export.metadata`; `None` for none. With its `mean` and
-            `std` they normalize; without, the model takes values in [0, 255].
+        path: The file to write, `*.onnx`. It appears complete or not at all.
+        samples: Array of shape `(count, *input_shape)` to compare on, in the
+            range of values that the model expects; `None` generates some. A
+            detector needs images in which it finds something.
+        labels: Names of the classes, written into the file and beside it,
+            to `model.labels.txt`; `None` for those of `preprocessing`.
+        preprocessing: What images go through before the model, written into
+            the file, see `eca_keras.export.metadata`. Without a `mean` and
+            `std` the model takes values in [0, 255].
         tolerance: Positive number, the largest absolute error that passes,
             times the largest output if that is more than 1. By default 1e-5,
             for a detector 1e-4, see `DetectionReport`.
@@ -81,12 +76,10 @@ def export_onnx(
             `(batch, channels, height, width)`. The samples are the model's.
         overwrite: Whether earlier files may be replaced.
         allow_constant: Whether a model may pass whose outputs hardly vary
-            over the samples, as those of a model that is not trained, or a
-            detector that finds nothing in them: then the comparison proves
-            nothing.
+            over the samples: then the comparison proves nothing.
 
     Returns:
-        A `Report`; print it to read it.
+        The `Report`; print it to read it.
 
     Raises:
         ValueError: if an argument is out of its range, ONNX lacks an

@@ -198,7 +198,7 @@ def _exported(row, options, model, images, threads, folder):
 
 # How a model is prepared for each runtime: a function of the model, a batch
 # of images, the number of threads and a folder for what is exported.
-RUNTIMES: dict[str, Callable[..., Any]] = {
+RUNTIMES: dict[str, Callable[..., Prepared]] = {
     "keras": _in_keras,
     "xla": functools.partial(_in_keras, jit_compile=True),
     **{
@@ -210,15 +210,7 @@ RUNTIMES: dict[str, Callable[..., Any]] = {
 
 
 def _row(keys, times, number, batch_size, **fields):
-    """Summarize the rounds of a model in a runtime.
-
-    Args:
-        keys: Runtime and name of each column of `times`.
-        times: Wall-clock and CPU seconds, see `timing.time_steps`.
-        number: The column.
-        batch_size: Samples per call.
-        **fields: Other fields of the row.
-    """
+    """Summarize a column of `times`; `keys` are their runtimes and models."""
     wall, cpu = times
     runtime, name = keys[number]
     same_runtime = keys.index((runtime, keys[0][1]))
@@ -257,7 +249,7 @@ def write_figure(rows: Sequence[RuntimeLatency], path: PathLike) -> None:
     """Draw the rows as bars, one group for each runtime.
 
     Args:
-        rows: List of `RuntimeLatency` of one batch size.
+        rows: Rows of one batch size.
         path: The figure, such as `latency.png` or `.svg`. It only appears,
             or changes, once it is complete.
     """
@@ -266,10 +258,13 @@ def write_figure(rows: Sequence[RuntimeLatency], path: PathLike) -> None:
     figure = new_figure((1 + 1.9 * len(runtimes), 4))
     # A panel each: runtimes differ by more than what there is to see in one.
     panels = figure.subplots(1, len(runtimes), squeeze=False)[0]
-    for axes, runtime in zip(panels, runtimes, strict=True):
-        chosen = [row for row in rows if row.runtime == runtime]
-        _draw_bars(axes, chosen, models)
-        axes.set_title(runtime, fontsize=10)
+    for row in rows:
+        axes = panels[runtimes.index(row.runtime)]
+        _draw_bar(axes, row, models.index(row.model))
+        axes.set_title(row.runtime, fontsize=10)
+        axes.set_xticks([])
+        axes.margins(y=0.2)
+        axes.set_ylim(bottom=0)
     panels[0].set_ylabel("ms per call, median and quartiles")
     threads = f"{rows[0].threads} thread{'s' * (rows[0].threads > 1)}"
     figure.suptitle(
@@ -286,25 +281,11 @@ def write_figure(rows: Sequence[RuntimeLatency], path: PathLike) -> None:
     save_figure(figure, path)
 
 
-def _draw_bars(axes, rows, models):
-    for row in rows:
-        milliseconds = 1e3 * row.seconds
-        spread = [
-            [1e3 * (row.seconds - row.seconds_lower)],
-            [1e3 * (row.seconds_upper - row.seconds)],
-        ]
-        place = models.index(row.model)
-        axes.bar(
-            place, milliseconds, 0.8, yerr=spread, capsize=3, label=row.model
-        )
-        axes.annotate(
-            f"{milliseconds:.1f}\n({row.ratio:.2f}x)",
-            (place, 1e3 * row.seconds_upper),
-            (0, 4),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-        )
-    axes.set_xticks([])
-    axes.margins(y=0.2)
-    axes.set_ylim(bottom=0)
+def _draw_bar(axes, row, place):
+    lower, middle, upper = (
+        1e3 * x for x in (row.seconds_lower, row.seconds, row.seconds_upper)
+    )
+    spread = [[middle - lower], [upper - middle]]
+    bars = axes.bar(place, middle, 0.8, yerr=spread, capsize=3, label=row.model)
+    text = f"{middle:.1f}\n({row.ratio:.2f}x)"
+    axes.bar_label(bars, [text], padding=4, fontsize=8)

@@ -78,16 +78,12 @@ def export_saved_model(
     Args:
         model: A built `keras.Model` with one input and one output, a
             detector, or a `DetectionEndpoint`.
-        path: The folder to write. It appears complete or not at all: the
-            export is written, reloaded and compared under a temporary name
-            beside it.
-        samples: Array of shape `(count, *input_shape)` on which the two are
-            compared, in the range of values that the model expects; `None`
-            for generated ones. Real images prove more, and a detector needs
-            some in which it finds something.
-        labels: List of strings, the names of the classes, which are written
-            to `assets.extra/labels.txt` in the folder, one per line; `None`
-            for none.
+        path: The folder to write. It appears complete or not at all.
+        samples: Array of shape `(count, *input_shape)` to compare on, in the
+            range of values that the model expects; `None` generates some. A
+            detector needs images in which it finds something.
+        labels: Names of the classes, written to `assets.extra/labels.txt` in
+            the folder; `None` for those of `preprocessing`.
         tolerance: Positive number, the largest absolute error that passes,
             times the largest output if that is more than 1. By default 1e-5,
             for a detector 1e-4, see `DetectionReport`.
@@ -101,12 +97,10 @@ def export_saved_model(
             a model; `None` for `path` itself.
         overwrite: Whether an earlier export at `path` may be replaced.
         allow_constant: Whether a model may pass whose outputs hardly vary
-            over the samples, as those of a model that is not trained, or a
-            detector that finds nothing in them: then the comparison proves
-            nothing.
+            over the samples: then the comparison proves nothing.
 
     Returns:
-        A `Report`; print it to read it.
+        The `Report`; print it to read it.
 
     Raises:
         ValueError: if an argument is out of its range, or the outputs of the
@@ -133,7 +127,6 @@ def export_saved_model(
 
 def open_file(path, threads=None):
     """Return a function from a batch to the outputs of a SavedModel."""
-    # The signature does not keep the model that it belongs to alive.
     return _runner(tf.saved_model.load(path))
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -29,15 +30,8 @@ PROBABILITIES = "probabilities"
 SUM_TOLERANCE = 1e-2
 
 
-@dataclasses.dataclass(frozen=True)
-class Signature:
-    """An endpoint of a SavedModel.
-
-    Attributes:
-        name: Its name.
-        spec: `tf.TensorSpec` of its only input.
-        function: From the input to a dictionary of outputs.
-    """
+class Signature(NamedTuple):
+    """An endpoint of a SavedModel: a function of one input to outputs."""
 
     name: str
     spec: tf.TensorSpec

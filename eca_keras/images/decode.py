@@ -14,16 +14,7 @@ from eca_keras.errors import require
 from eca_keras.images import orientation
 from eca_keras.images.orientation import aside
 
-SUFFIXES = (
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".bmp",
-    ".gif",
-    ".webp",
-    ".tif",
-    ".tiff",
-)
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
 # Pillow's luma of red, green and blue (ITU-R 601-2), in 65,536ths.
 LUMA = (19595, 38470, 7471)
@@ -83,9 +74,9 @@ def decode(content, channels, python=True):
 def is_plain_jpeg(content):
     """Return whether `decode_part` gives what `decode` would, cropped.
 
-    That is so for a JPEG that is not to be turned, and whole: the part that
-    is decoded may lie above the place where a file was cut off. This test is
-    quick, and false for some, see `is_upright_jpeg`.
+    That is so for a JPEG that is upright, and whole: the part that is decoded
+    may lie above the place where a file was cut off. This test is quick, and
+    false for some, see `is_upright_jpeg`.
     """
     return _is_plain(content) & _is_whole(content)
 
@@ -223,8 +214,7 @@ def stored_pixels(content):
 def stored_size(content):
     """Return height and width of the stored pixels, from the header."""
     with _opened(content) as image:
-        width, height = image.size
-    return height, width
+        return image.height, image.width
 
 
 @functools.cache

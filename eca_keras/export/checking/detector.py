@@ -120,13 +120,11 @@ def compare(
     """Compare detections and return the report.
 
     Args:
-        expected: Dictionary of arrays, the Keras detector's outputs.
-        actual: The same of the file.
+        expected, actual: Dictionaries of arrays, the outputs of the Keras
+            detector and of the file.
         threshold: Detections have a higher score.
-        tolerance: See `DetectionReport`.
-        allow_constant: Whether the samples may be such that the comparison
-            proves nothing.
-        **fields: The other fields of the `DetectionReport`.
+        allow_constant: Whether the comparison may prove nothing.
+        tolerance, **fields: Other fields of the `DetectionReport`.
 
     Raises:
         ExportMismatch: if the detections are others, or the detector's
@@ -178,10 +176,7 @@ def _check_layout(expected, actual, format):
 def _distinct(outputs, limits, threshold):
     """Whether some images clearly have other detections than the first."""
     wide = Limits(
-        **{
-            name: CLEAR_VARIATION * limit
-            for name, limit in dataclasses.asdict(limits).items()
-        }
+        *(CLEAR_VARIATION * limit for limit in dataclasses.astuple(limits))
     )
 
     def only(i):

@@ -128,10 +128,10 @@ def compare(expected, actual, *, allow_constant=False, **fields):
     """Compare outputs and return the report.
 
     Args:
-        expected: Array of the Keras model's outputs, one row per sample.
-        actual: Array of the file's outputs.
-        allow_constant: Whether the outputs may be alike for all samples.
-        **fields: The other fields of the `NetworkReport`.
+        expected, actual: Arrays of the outputs of the Keras model and of the
+            file, one row per sample.
+        allow_constant: Whether the comparison may prove nothing.
+        **fields: Other fields of the `NetworkReport`.
 
     Raises:
         ExportMismatch: if the outputs differ by more than the tolerance

@@ -38,14 +38,7 @@ class Limits:
         return cls(tolerance, tolerance, MASK_FACTOR * tolerance)
 
     def pixels(self, boxes):
-        """Return by how many pixels a corner may differ.
-
-        Args:
-            boxes: Array of shape `(n, 4)`, corners.
-
-        Returns:
-            Array of shape `(n,)`.
-        """
+        """Return by how many pixels corners of boxes `(n, 4)` may differ."""
         sides = (boxes[:, 2:] - boxes[:, :2]).max(-1, initial=0)
         return self.boxes * np.maximum(sides, LEAST_SIDE)
 

@@ -23,6 +23,10 @@ class Report:
     The subclasses have what was compared: `NetworkReport` for a model with
     one output, `DetectionReport` for a detector. Print a report to read it.
 
+    A subclass has `passed`, `varies`, and methods for texts: `measures`, the
+    rows of what was compared, `complaint`, why the file was not kept, and
+    `emptiness`, why the comparison proves nothing.
+
     Attributes:
         path: Where the export is.
         format: Name of the format.
@@ -66,16 +70,7 @@ class Report:
         """Whether the model's outputs are such that this means much."""
         raise NotImplementedError
 
-    def measures(self):
-        """Return what was compared: pairs of a name and a text."""
-        raise NotImplementedError
-
-    def complaint(self):
-        """Say why the file was not kept, if it did not pass."""
-        raise NotImplementedError
-
-    def emptiness(self):
-        """Say why the comparison proves nothing, if nothing varies."""
+    def measures(self) -> list[tuple[str, str]]:
         raise NotImplementedError
 
     def doubt(self):

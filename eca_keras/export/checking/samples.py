@@ -15,18 +15,7 @@ VARIABLE_SIZE = 128  # of a generated sample where the model takes any size
 
 
 def resolve(samples, model, shape, count=COUNT, name="samples"):
-    """Return the caller's samples, checked, or generated ones.
-
-    Args:
-        samples: Array of shape `(count, *shape)`, or `None`.
-        model: The model, with one input.
-        shape: Shape of one sample; `None` stands for any size.
-        count: How many to generate.
-        name: What the caller calls them.
-
-    Raises:
-        ValueError: if the samples do not fit the model.
-    """
+    """Return the caller's samples, see `checked`, or generate `count`."""
     dtype = tf.as_dtype(model.inputs[0].dtype).as_numpy_dtype
     if samples is None:
         shape = tuple(VARIABLE_SIZE if n is None else n for n in shape)
@@ -44,7 +33,7 @@ def checked(samples, shape, dtype, name="samples"):
         name: What the caller calls them.
 
     Raises:
-        ValueError: if they do not fit.
+        InputError: if they do not fit.
     """
     expected = ", ".join(["count", *map(str, shape)])
     rule = f"`{name}` must have the shape ({expected}), with one sample or more"

@@ -62,19 +62,15 @@ def export_tflite(
         model: A built `keras.Model` with one input and one output, in the
             `channels_last` format, a detector, or a `DetectionEndpoint`.
         path: The file to write, `*.tflite`. It appears complete or not at
-            all: the export is written, reloaded and compared under a
-            temporary name beside it.
-        samples: Array of shape `(count, *input_shape)` on which the two are
-            compared, in the range of values that the model expects; `None`
-            for generated ones. Real images prove more, and a detector needs
-            some in which it finds something.
-        labels: List of strings, the names of the classes, which are written
-            into the file, and beside it, one per line, for `model.tflite` to
-            `model.labels.txt`; `None` for those of `preprocessing`.
-        preprocessing: What images go through before the model, and its
-            labels, which are written into the file, see
-            `eca_keras.export.metadata`; `None` for none. With its `mean` and
-            `std` they normalize; without, the model takes values in [0, 255].
+            all.
+        samples: Array of shape `(count, *input_shape)` to compare on, in the
+            range of values that the model expects; `None` generates some. A
+            detector needs images in which it finds something.
+        labels: Names of the classes, written into the file and beside it,
+            to `model.labels.txt`; `None` for those of `preprocessing`.
+        preprocessing: What images go through before the model, written into
+            the file, see `eca_keras.export.metadata`. Without a `mean` and
+            `std` the model takes values in [0, 255].
         tolerance: Positive number, the largest absolute error that passes,
             times the largest output if that is more than 1; for `"dynamic"`
             and `"int8"` the mean absolute error, as a fraction of how much
@@ -105,12 +101,10 @@ def export_tflite(
             model whose outputs are not classes. For a detector, the fraction of
             detections that a `"float16"` file must have.
         allow_constant: Whether a model may pass whose outputs hardly vary
-            over the samples, as those of a model that is not trained, or a
-            detector that finds nothing in them: then the comparison proves
-            nothing.
+            over the samples: then the comparison proves nothing.
 
     Returns:
-        A `Report`; print it to read it.
+        The `Report`; print it to read it.
 
     Raises:
         ValueError: if an argument is out of its range, an operation of the
@@ -290,17 +284,9 @@ def _operations(content):
     """Return the names of the operations in a TFLite file, in order."""
     from ai_edge_litert import schema_py_generated as schema
 
-    names = {
-        code: name
-        for name, code in vars(schema.BuiltinOperator).items()
-        if isinstance(code, int)
-    }
-    file = schema.Model.GetRootAs(content, 0)
-    graphs = [file.Subgraphs(i) for i in range(file.SubgraphsLength())]
+    model = schema.Model.GetRootAs(content, 0)
     return tuple(
-        names[
-            file.OperatorCodes(graph.Operators(i).OpcodeIndex()).BuiltinCode()
-        ]
-        for graph in graphs
-        for i in range(graph.OperatorsLength())
+        name
+        for i in range(model.SubgraphsLength())
+        for name, _ in scales.operators(schema, model, model.Subgraphs(i))
     )

@@ -18,15 +18,8 @@ TARGET = 128.0
 
 # Operations with weights, and those whose output has the scale of its input.
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-PASSING: tuple[str, ...] = (
-    "RESHAPE",
-    "SQUEEZE",
-    "EXPAND_DIMS",
-    "RELU",
-    "RELU6",
-    "TRANSPOSE",
-)
-PASSING += ("MAX_POOL_2D", "AVERAGE_POOL_2D", "REDUCE_MAX", "STRIDED_SLICE")
+PASSING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "RELU", "RELU6", "TRANSPOSE")
+POOLING = ("MAX_POOL_2D", "AVERAGE_POOL_2D", "REDUCE_MAX", "STRIDED_SLICE")
 
 
 def widen(content):
@@ -58,21 +51,21 @@ def notes(widened):
     )
 
 
+def operators(schema, model, graph):
+    """Yield the operators of a graph in a file, each after its name."""
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items()}
+    for i in range(graph.OperatorsLength()):
+        operator = graph.Operators(i)
+        code = model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode()
+        yield names[code], operator
+
+
 class _Graph:
     """The only subgraph of a file, changed in place."""
 
     def __init__(self, schema, model):
         self.model, self.graph = model, model.Subgraphs(0)
-        names = {
-            code: name
-            for name, code in vars(schema.BuiltinOperator).items()
-            if isinstance(code, int)
-        }
-        self.operators = []
-        for i in range(self.graph.OperatorsLength()):
-            operator = self.graph.Operators(i)
-            code = model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode()
-            self.operators.append((names[code], operator))
+        self.operators = list(operators(schema, model, self.graph))
 
     def repair(self, named):
         """Repair one operation; return whether it had to be."""
@@ -108,7 +101,7 @@ class _Graph:
         for name, operator in self.operators:
             if operator.Inputs(0) != index:
                 continue
-            if name in PASSING:
+            if name in (*PASSING, *POOLING):
                 self.rescale(operator.Outputs(0), scale)
             elif name in WEIGHTED:
                 self.rescale_bias(operator, factor)
