@@ -198,7 +198,7 @@ def test_picture(tmp_path):
     # The two models' bars are large areas of a colour of their own.
     large = [n for n, rgb in colours if n > 0.01 * size[0] * size[1]]
     assert len(large) >= 3
-    with pytest.raises(ValueError, match="`picture` must end in .png"):
+    with pytest.raises(ValueError, match="`figure` must end in .png"):
         runtimes.write_figure(ROWS, tmp_path / "latency.xyz")
     assert [file.name for file in tmp_path.iterdir()] == ["latency.png"]
 
