@@ -63,8 +63,8 @@ def preprocess_input(
     shape = np.shape(x) if isinstance(x, (list, tuple)) else tuple(x.shape)
     axis = -1 if data_format == "channels_last" else -3
     if len(shape) < 3 or shape[axis] != 3:
-        rule = f"must be images with 3 channels, {data_format}"
-        raise checks.refusal("x", shape, rule)
+        rule = f"must be that of images with 3 channels, {data_format}"
+        raise checks.refusal("x.shape", shape, rule)
     if isinstance(x, (np.ndarray, list, tuple)):
         x = np.asarray(x)
         if not np.issubdtype(x.dtype, np.floating):
@@ -133,8 +133,8 @@ def decode_predictions(
         OSError: if the class names are neither cached nor downloadable.
     """
     if len(preds.shape) != 2 or preds.shape[1] != 1000:
-        rule = "must have shape (samples, 1000): a batch of predictions"
-        raise checks.refusal("preds", tuple(preds.shape), rule)
+        rule = "must be (samples, 1000), that of a batch of predictions"
+        raise checks.refusal("preds.shape", tuple(preds.shape), rule)
     preds = ops.convert_to_numpy(preds)
     try:
         return keras.applications.imagenet_utils.decode_predictions(

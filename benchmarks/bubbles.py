@@ -17,7 +17,7 @@ LARGEST = 1500
 
 
 def read_accuracies(path):
-    """Reads accuracies from a CSV file with the columns `COLUMNS`.
+    """Read accuracies from a CSV file with the columns `COLUMNS`.
 
     Args:
         path: The file. `top1` is in percent; `attention` is `none` for a
@@ -53,7 +53,7 @@ def read_accuracies(path):
 
 
 def write_bubbles(rows, path, accuracies=None):
-    """Draws networks of this library as bubbles.
+    """Draw networks of this library as bubbles.
 
     Args:
         rows: List of `NetworkSpeed`. Where there are no accuracies, the
@@ -123,7 +123,7 @@ def _listed(accuracies):
 
 
 def _name_networks(axes, points, most):
-    """Writes the name of each network once, above its highest bubble."""
+    """Write the name of each network once, above its highest bubble."""
     highest = {}
     for row, height in points:
         if height >= highest.get(row.network, (row, height))[1]:

@@ -62,9 +62,9 @@ def compare_detectors(
     seed=0,
     progress=None,
 ):
-    """Times Mask R-CNN against torchvision's on the CPU, one image per call.
+    """Time Mask R-CNN against torchvision's on the CPU, one image per call.
 
-    All have the sizes of the paper and 80 classes. From the normalised image
+    All have the sizes of the paper and 80 classes. From the normalized image
     on to boxes, classes, scores and masks of 28 x 28 pixels: torchvision's
     resizing and its pasting of masks are left out. Weights are drawn such
     that there are a hundred objects to find.

@@ -109,7 +109,7 @@ class Contestant:
 
 
 def start_pair(setting, attention, stack, progress):
-    """Starts both detectors with one kind of attention.
+    """Start both detectors with one kind of attention.
 
     Args:
         setting: A `Setting`.
@@ -175,7 +175,7 @@ def _architecture(network, kernel_sizes):
 
 
 def _draw(setting, architecture, folder):
-    """Has weights and an image drawn; returns their files by their names."""
+    """Have weights and an image drawn; return their files by their names."""
     files = {
         "weights": os.path.join(folder, "weights.pth"),
         "images": os.path.join(folder, "images.npy"),
@@ -191,7 +191,7 @@ def _draw(setting, architecture, folder):
 
 
 def _answer(worker, files, folder):
-    """Returns the seconds of the first call, and what it answered."""
+    """Return the seconds of the first call, and what it answered."""
     path = os.path.join(folder, "answer.npz")
     worker.ask("load", **files)
     seconds = worker.ask("answer", path=path)["seconds"]
@@ -200,7 +200,7 @@ def _answer(worker, files, folder):
 
 
 def _same(ours, theirs, threshold):
-    """Refuses different objects; returns how many are the same, and how."""
+    """Refuse different objects; returns how many are the same, and how."""
     pairs = Pairs(theirs, ours, LIMITS, threshold)
     if not pairs.same or pairs.agreement < AGREEMENT:
         raise ComparisonFailed(

@@ -58,7 +58,7 @@ class Server:
         return {}
 
     def answer(self, path):
-        """Writes what is found; says how long it took."""
+        """Write what is found; says how long it took."""
         found = {}
         reply = serving.timed(lambda: found.update(self.detect()))
         np.savez(path, **found)

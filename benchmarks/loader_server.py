@@ -110,7 +110,7 @@ def _torchvision(options):
 
 
 def main(specification):
-    """Answers requests.
+    """Answer requests.
 
     Args:
         specification: The arguments of `Server` as JSON.

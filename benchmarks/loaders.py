@@ -143,7 +143,7 @@ def report(rates):
 
 
 def make_photos(folder, count, classes=4):
-    """Writes JPEGs of ImageNet's usual size and about half of its bytes.
+    """Write JPEGs of ImageNet's usual size and about half of its bytes.
 
     Args:
         folder: Existing folder.

@@ -83,7 +83,7 @@ def compare_networks(
     warmup=3,
     progress=None,
 ):
-    """Counts and times a network with several attention modules.
+    """Count and times a network with several attention modules.
 
     Args:
         network: Name of the builder.
@@ -201,7 +201,7 @@ def _check(network, attentions, against):
 
 
 def _contestants(network, models, against, torch_python, stack):
-    """Yields a `_Contestant` each; `models` are ours, by attention."""
+    """Yield a `_Contestant` each; `models` are ours, by attention."""
     ours = {
         attention: _Contestant(OURS, attention, model, _counts(model))
         for attention, model in models.items()

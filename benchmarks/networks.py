@@ -70,11 +70,7 @@ class Networks:
     figure: pathlib.Path | None = None
     accuracy: pathlib.Path | None = None
 
-    ALIASES = {
-        "model": "models",
-        "attentions": "attention",
-        "picture": "figure",
-    }
+    ALIASES = {"model": "models", "attentions": "attention"}
 
     def check(self):
         from eca_keras.utils.figures import check_figure

@@ -21,7 +21,7 @@ STATUS = "/proc/self/status"
 
 
 def serve(server):
-    """Answers requests until the standard input ends.
+    """Answer requests until the standard input ends.
 
     Args:
         server: A request is a line of JSON, `{"do": "time", ...}`, and calls
@@ -37,7 +37,7 @@ def serve(server):
 
 
 def timed(step):
-    """Calls a function and returns the seconds that it took.
+    """Call a function and return the seconds that it took.
 
     Returns:
         Dictionary of `"seconds"` on the clock and `"cpu_seconds"` of the

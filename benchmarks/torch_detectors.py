@@ -71,7 +71,7 @@ class Anchors(AnchorGenerator):
 
 
 def make_model(classes, channels=256, **trunk):
-    """Returns torchvision's Mask R-CNN with its own defaults.
+    """Return torchvision's Mask R-CNN with its own defaults.
 
     Args:
         classes: Number of classes, background not counted.
@@ -106,13 +106,13 @@ class Server:
         }
 
     def build(self, **arguments):
-        """Makes the model; takes the arguments of `make_model`."""
+        """Make the model; takes the arguments of `make_model`."""
         self.model = make_model(**arguments)
         count = sum(w.numel() for w in self.model.parameters())
         return {"parameters": count}
 
     def draw(self, height, width, seed, weights, images):
-        """Writes weights that find objects, and the picture they do it in."""
+        """Write weights that find objects, and the picture they do it in."""
         torch.manual_seed(seed)
         picture = draw_picture(height, width)
         with torch.inference_mode():
@@ -128,7 +128,7 @@ class Server:
         return {}
 
     def answer(self, path):
-        """Writes what our `predict` would; says how long it took."""
+        """Write what our `predict` would; say how long it took."""
         found = []
         reply = serving.timed(lambda: found.extend(self.detect()))
         arrays = {name: values.numpy() for name, values in found[0].items()}
@@ -177,7 +177,7 @@ def draw_weights(model, images):
     """Weights with which a model has much to say about the images.
 
     A fresh network hardly looks at its input, and would agree with any other
-    one. Here every normalisation starts from what comes in, and every last
+    one. Here every normalization starts from what comes in, and every last
     layer answers with a given deviation.
     """
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
@@ -205,7 +205,7 @@ def draw_weights(model, images):
 
 
 def spread(layer, deviation, call):
-    """Has a layer answer with a mean of 0 and a deviation, per channel."""
+    """Have a layer answer with a mean of 0 and a deviation, per channel."""
     seen = []
     hook = layer.register_forward_hook(
         lambda _, __, answer: seen.append(answer.transpose(0, 1).flatten(1))
@@ -219,7 +219,7 @@ def spread(layer, deviation, call):
 
 
 def main(specification):
-    """Answers requests.
+    """Answer requests.
 
     Args:
         specification: The arguments of `Server` as JSON.

@@ -246,7 +246,7 @@ class Server:
 
 
 def main(specification):
-    """Answers requests.
+    """Answer requests.
 
     Args:
         specification: The arguments of `Server` as JSON.

@@ -26,13 +26,13 @@ TOLERANCE = 1e-3
 
 
 def has_counterpart(builder, attention):
-    """Whether the authors' code has a network with this attention."""
+    """Return whether the authors' code has a network with this attention."""
     names = (*RESNET_NAMES, "ECAMobileNetV2")
     return builder in names and attention in ATTENTIONS
 
 
 def specification(builder, model):
-    """Returns what describes a network to `torch_networks`.
+    """Return what describes a network to `torch_networks`.
 
     Args:
         builder: Name of the network.
@@ -122,5 +122,5 @@ class TorchNetwork(TorchWorker):
         return float(difference)
 
     def step(self, task, batch_size):
-        """Returns a call of the network, as `benchmarking` times it."""
+        """Return a call of the network, as `benchmarking` times it."""
         return RemoteStep(self, {"task": task, "batch_size": batch_size})

@@ -55,7 +55,7 @@ class Worker:
             self._open = stack.pop_all()
 
     def ask(self, request, **arguments):
-        """Returns the reply to a request, a dictionary.
+        """Return the reply to a request, a dictionary.
 
         Raises:
             ComparisonFailed: if the process has ended.
@@ -84,7 +84,7 @@ class Worker:
         return ComparisonFailed(f"A process ended early: {reason}")
 
     def close(self):
-        """Ends the process."""
+        """End the process."""
         with contextlib.suppress(BrokenPipeError):
             self._process.communicate()
         self._open.close()
@@ -166,6 +166,6 @@ class RemoteStep:
         return self.timed()
 
     def timed(self):
-        """Wall-clock and processor seconds of a call."""
+        """Wall-clock and CPU seconds of a call."""
         reply = self.worker.ask("time", **self.arguments)
         return reply["seconds"], reply["cpu_seconds"]

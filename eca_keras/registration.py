@@ -12,7 +12,7 @@ import warnings
 
 def register():
     """Import the layers: now if Keras is imported, else right after it is."""
-    if "keras" in sys.modules:
+    if sys.modules.get("keras") is not None:
         _import_layers()
     else:
         sys.meta_path.insert(0, _KerasFinder())

@@ -125,7 +125,8 @@ def test_samples_are_spread_over_the_data(run):
     ],
 )
 def test_refused(options, sentence, run, capsys, tmp_path):
-    path = tmp_path / ("net.onnx" if "99" in options else "net.tflite")
+    names = {"saved_model": "net", "onnx": "net.onnx"}
+    path = tmp_path / names.get(options[1:2] and options[1], "net.tflite")
     capsys.readouterr()
     assert export(run, path, *options) == 2
     assert sentence in capsys.readouterr().err

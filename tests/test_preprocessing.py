@@ -46,7 +46,7 @@ def test_inside_a_model():
 def test_bad_arguments():
     with pytest.raises(ValueError, match="`data_format` must be 'channels_la"):
         preprocess_input(PIXELS, "NHWC")
-    with pytest.raises(ValueError, match="must be images with 3 channels"):
+    with pytest.raises(ValueError, match="3 channels, channels_last"):
         preprocess_input(PIXELS[..., :1])
 
 

@@ -21,7 +21,7 @@ from eca_keras.training.study import Records
 from eca_keras.training.study import Result
 from eca_keras.training.study import find_study
 from eca_keras.training.study import queue
-from eca_keras.training.study import summarise
+from eca_keras.training.study import summarize
 from eca_keras.training.study import write_report
 from eca_keras.training.study.records import name_of
 from eca_keras.training.study.runs import config_of
@@ -132,7 +132,7 @@ def test_holm():
 
 def test_summary_against_numbers_by_hand(modules):
     study, tops, records = modules
-    summary = summarise(study, BASE, range(5), records)
+    summary = summarize(study, BASE, range(5), records)
     assert summary.missing == 0
     percent = {name: 100 * values for name, values in tops.items()}
     raw = {
@@ -162,7 +162,7 @@ def test_summary_against_numbers_by_hand(modules):
 
 def test_verdicts_follow_from_the_results(modules):
     study, _, records = modules
-    summary = summarise(study, BASE, range(5), records)
+    summary = summarize(study, BASE, range(5), records)
     verdicts = {
         (x.claim.better, x.claim.worse): x.verdict for x in summary.claims
     }
@@ -185,11 +185,11 @@ def test_a_claim_can_be_turned_round(tmp_path):
         for i, row in enumerate(study.rows)
     }
     fill(records, study, tops, range(3))
-    summary = summarise(study, BASE, range(3), records)
+    summary = summarize(study, BASE, range(3), records)
     [found] = [x for x in summary.claims if x.claim.worse == "k = 7"]
     assert found.verdict == "the opposite is seen"
     fill(records, study, {name: [0.9] * 3 for name in tops}, range(3))
-    summary = summarise(study, BASE, range(3), records)
+    summary = summarize(study, BASE, range(3), records)
     assert {x.verdict for x in summary.claims} == {"not decided"}
 
 
@@ -235,7 +235,7 @@ def table_of(text, first):
 
 def test_report(modules, tmp_path):
     study, tops, records = modules
-    summary = summarise(study, BASE, range(5), records)
+    summary = summarize(study, BASE, range(5), records)
     path = write_report(summary, tmp_path / "modules")
     assert {x.name for x in path.parent.iterdir()} == {
         "report.md",
@@ -287,7 +287,7 @@ def test_a_report_of_an_incomplete_study_names_what_is_missing(
     diverged = config_of(study.rows[-1], BASE, 0)
     result = make_result(diverged, None, diverged="the loss became nan")
     records.save(diverged, result)
-    summary = summarise(study, BASE, range(5), records)
+    summary = summarize(study, BASE, range(5), records)
     text = write_report(summary, tmp_path / "report").read_text()
     assert (
         "not complete: 11 of 50 runs are missing "
@@ -303,7 +303,7 @@ def test_a_single_seed_decides_nothing(tmp_path):
     records = Records(tmp_path / "results")
     tops = {row.name: [0.8 + 0.01 * i] for i, row in enumerate(study.rows)}
     fill(records, study, tops, [0], kernel_sizes=[3] * 9)
-    summary = summarise(study, BASE, [0], records)
+    summary = summarize(study, BASE, [0], records)
     assert {x.verdict for x in summary.claims} == {"too few runs"}
     text = write_report(summary, tmp_path / "report").read_text()
     rows = {row[0]: row for row in table_of(text, " |")}
@@ -320,7 +320,7 @@ def test_rows_that_are_the_same_network_are_named(tmp_path):
         k = config.kernel_size
         sizes = [3 if k == "adaptive" else k] * 9
         records.save(config, make_result(config, 0.9, kernel_sizes=sizes))
-    summary = summarise(study, BASE, [0], records)
+    summary = summarize(study, BASE, [0], records)
     text = write_report(summary, tmp_path / "report").read_text()
     assert "k = 3 and adaptive are the same network here." in text
     assert "Kernel sizes of adaptive, block by block: 3 (9 times)." in text
@@ -353,6 +353,17 @@ def test_the_published_results_belong_to_their_settings():
         config = TrainConfig(**settings)
         assert name_of(config) == path.stem
         assert Records(path.parent).load(config).settings
+
+
+@pytest.mark.parametrize("name", ["modules", "kernel-size"])
+def test_the_published_reports_are_what_the_results_say(name, tmp_path):
+    folder = PUBLISHED[0].parent.parent
+    study = find_study(name)
+    base = settings_for(study, "fashion-mnist")
+    records = Records(folder / "results")
+    write_report(summarize(study, base, range(5), records), tmp_path)
+    written = (tmp_path / "report.md").read_text("utf-8")
+    assert written == (folder / name / "report.md").read_text("utf-8")
 
 
 def test_a_run_is_named_by_what_decides_its_weights():

@@ -80,14 +80,15 @@ class FasterRCNN(Detector):
     `"P2"` to `"P5"`, and `"objectness"` and `"offsets"` of all anchors.
 
     Args:
-        backbone, kernel_size, num_classes, frozen_stages, input_shape,
-            **shared: As in `Detector`.
+        backbone, kernel_size, num_classes, frozen_stages, input_shape: As in
+            `Detector`.
         units: Width of the two dense layers that a region goes through.
         train_proposals, proposals: Number of proposals per image, in training
             and else.
         anchor_samples: Number of anchors per image that the losses of a step
             are computed from.
         proposal_samples: The same for proposals.
+        **shared: The keyword arguments of `Detector`.
 
     Example:
 

@@ -43,12 +43,13 @@ class RetinaNet(OneStageDetector):
     `"offsets"` of all anchors.
 
     Args:
-        backbone, kernel_size, num_classes, frozen_stages, input_shape,
-            **shared: As in `Detector`.
+        backbone, kernel_size, num_classes, frozen_stages, input_shape: As in
+            `Detector`.
         head_initializer: Initializer of the kernels of the heads' hidden
             convolutions. The default is the paper's, normal with 0.01; in
             heads narrower than its 256 channels the signal fades with it,
             and `"he_normal"` trains faster.
+        **shared: The keyword arguments of `Detector`.
 
     Example:
 

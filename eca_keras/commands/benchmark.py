@@ -73,7 +73,7 @@ class Benchmark:
     output: pathlib.Path | None = None
     figure: pathlib.Path | None = None
 
-    ALIASES = {"model": "models", "runtimes": "runtime", "picture": "figure"}
+    ALIASES = {"model": "models", "runtimes": "runtime"}
     EXAMPLES = (
         "eca-keras benchmark ECAResNet18 --attention none eca se",
         "eca-keras benchmark ECAMobileNetV2 --runtime tflite onnx",

@@ -66,11 +66,12 @@ class Info:
         # Line by line: the largest networks take a while to build.
         for name in self.models or registry.BUILDERS:
             size, classes = self._sizes(name)
+            row = _ROW.format(*self._row(name, size, classes))
             if heading != (size, classes):
                 heading = size, classes
                 print(f"{size} x {size} pixels, {classes} classes:")
                 print(_ROW.format(*_TITLES, "kernels"))
-            print(_ROW.format(*self._row(name, size, classes)), flush=True)
+            print(row, flush=True)
         print(f"\n{LEGEND}")
 
     def _sizes(self, name):

@@ -180,7 +180,8 @@ def _argument(kind, option, default):
         **shown,
     )
     # A tuple: Python 3.10 has no star in a subscript.
-    annotated = typing.Annotated[(option.type, argument, *markers)]
+    parts = (option.type, argument, *markers)
+    annotated = typing.Annotated[parts]
     if default is dataclasses.MISSING:
         return option.name, annotated
     field = dataclasses.field(default_factory=lambda: default)

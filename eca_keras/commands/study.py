@@ -95,8 +95,10 @@ class Study:
         from eca_keras.training.study.runs import check_alone
 
         names = dict.fromkeys(self.names)
-        studies = [find_study(name, self.model) for name in names]
-        studies = [(study, check_alone(self._base(study))) for study in studies]
+        studies = [
+            (study, check_alone(self._base(study)))
+            for study in (find_study(name, self.model) for name in names)
+        ]
         if self.report_only:
             self._report(studies)
             return
@@ -140,12 +142,12 @@ class Study:
             partial: Whether a study may have no result at all yet.
         """
         from eca_keras.training.study import Records
-        from eca_keras.training.study import summarise
+        from eca_keras.training.study import summarize
         from eca_keras.training.study import write_report
 
         records = Records(self.output / "results")
         for study, base in studies:
-            summary = summarise(study, base, range(self.seeds), records)
+            summary = summarize(study, base, range(self.seeds), records)
             if partial and not summary.results:
                 _say(f"{study.name}: no run has ended well yet, no report")
                 continue

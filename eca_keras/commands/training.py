@@ -10,7 +10,9 @@ import sys
 import typing
 from collections.abc import Iterable
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from typing import Any
+from typing import ClassVar
 
 from eca_keras.errors import InputError
 from eca_keras.export.formats import FORMATS
@@ -40,13 +42,18 @@ class TrainingCommand:
     dry_run: bool = _of_run(False)
 
     # Dataclass of the settings, and the function that gives a recipe's.
-    SETTINGS: typing.ClassVar[Any] = None
-    RECIPE: typing.ClassVar[Any] = None
+    SETTINGS: ClassVar[Any]
+    RECIPE: ClassVar[Any]
+
+    if TYPE_CHECKING:  # what all settings have
+        recipe: str = ""
+        export: tuple[str, ...] = ()
+        output: str = ""
 
     def __post_init__(self):
         """Leave the checks to `check`: the parser would frame their words."""
 
-    def with_defaults(self: Any) -> TrainingCommand:
+    def with_defaults(self) -> TrainingCommand:
         """Return the command with the defaults of its recipe and file."""
         values = self._read(self.config) if self.config else {}
         name = self.recipe
@@ -107,7 +114,7 @@ class TrainingCommand:
             conclude=self.conclude,
         )
 
-    def conclude(self: Any, metrics: Mapping[str, Any]) -> None:
+    def conclude(self, metrics: Mapping[str, Any]) -> None:
         """Print what came of a run, and export its network."""
         from eca_keras.training.trained import Trained
 

@@ -58,7 +58,8 @@ class CBAM(SpatiallyGated):
         reduction: Positive integer, the number of channels per hidden unit.
         spatial_kernel_size: Positive odd integer, the size of the
             convolution.
-        data_format, **kwargs: As in `ECA`.
+        data_format: As in `ECA`.
+        **kwargs: As in `ECA`.
 
     Input shape, output shape: as in `ECA`.
 
@@ -113,7 +114,8 @@ class ECASpatial(SpatiallyGated):
         kernel_size: That of the ECA kernel, as in `ECA`.
         spatial_kernel_size: Positive odd integer, the size of the
             convolution over the positions.
-        data_format, **kwargs: As in `ECA`.
+        data_format: As in `ECA`.
+        **kwargs: As in `ECA`.
 
     Input shape, output shape, masking: as in `CBAM`.
 

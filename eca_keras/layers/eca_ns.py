@@ -28,7 +28,8 @@ class ECANS(ChannelGate):
 
     Args:
         kernel_size: As in `ECA`.
-        data_format, **kwargs: As in `ECA`.
+        data_format: As in `ECA`.
+        **kwargs: As in `ECA`.
 
     Input shape, output shape, masking: as in `ECA`.
 

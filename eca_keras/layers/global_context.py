@@ -41,7 +41,8 @@ class GlobalContext(FeatureMapLayer):
 
     Args:
         reduction: Positive integer, the number of channels per hidden unit.
-        data_format, **kwargs: As in `ECA`.
+        data_format: As in `ECA`.
+        **kwargs: As in `ECA`.
 
     Input shape, output shape: as in `ECA`.
 

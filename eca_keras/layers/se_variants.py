@@ -27,7 +27,8 @@ class SEVar1(ChannelGate):
     The layer has no weights (0 parameters).
 
     Args:
-        data_format, **kwargs: As in `ECA`.
+        data_format: As in `ECA`.
+        **kwargs: As in `ECA`.
 
     Input shape, output shape, masking: as in `ECA`.
 
@@ -62,7 +63,8 @@ class SEVar2(ChannelGate):
     the layer has `C` weights and no bias.
 
     Args:
-        data_format, **kwargs: As in `ECA`.
+        data_format: As in `ECA`.
+        **kwargs: As in `ECA`.
 
     Input shape, output shape, masking: as in `ECA`.
 
@@ -100,7 +102,8 @@ class SEVar3(ChannelGate):
     `C^2` weights and no bias.
 
     Args:
-        data_format, **kwargs: As in `ECA`.
+        data_format: As in `ECA`.
+        **kwargs: As in `ECA`.
 
     Input shape, output shape, masking: as in `ECA`.
 
@@ -139,7 +142,8 @@ class SEGroupConv(ChannelGate):
             equal size, so `G = gcd(C, groups)` of them are made: all of
             `groups` where they divide the channels, 8 of 16 groups for 24
             channels. `resolved_groups` tells once the layer is built.
-        data_format, **kwargs: As in `ECA`.
+        data_format: As in `ECA`.
+        **kwargs: As in `ECA`.
 
     Input shape, output shape, masking: as in `ECA`.
 

@@ -71,8 +71,8 @@ class SpatiallyGated(FeatureMapLayer):
             `FeatureMapLayer` and returns the channel gate.
         spatial_kernel_size: Positive odd integer, the size of the spatial
             gate's convolution.
-        data_format, **kwargs: As in `FeatureMapLayer`, and so are shapes and
-            errors.
+        data_format: As in `FeatureMapLayer`, and so are shapes and errors.
+        **kwargs: As in `FeatureMapLayer`.
     """
 
     def __init__(

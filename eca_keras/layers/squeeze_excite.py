@@ -27,7 +27,8 @@ class SqueezeExcite(ChannelGate):
 
     Args:
         reduction: Positive integer, the number of channels per hidden unit.
-        data_format, **kwargs: As in `ECA`.
+        data_format: As in `ECA`.
+        **kwargs: As in `ECA`.
 
     Input shape, output shape, masking: as in `ECA`.
 

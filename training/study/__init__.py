@@ -1,6 +1,6 @@
 """Studies: networks that differ in one thing, trained and compared."""
 
-from eca_keras.training.study.analysis import summarise
+from eca_keras.training.study.analysis import summarize
 from eca_keras.training.study.records import Records
 from eca_keras.training.study.records import Result
 from eca_keras.training.study.report import write_report
@@ -16,6 +16,6 @@ __all__ = [
     "Runner",
     "find_study",
     "queue",
-    "summarise",
+    "summarize",
     "write_report",
 ]

@@ -1,13 +1,22 @@
 """What the results of a study say, as numbers."""
 
-import dataclasses
+from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+
+from eca_keras.training.classification.config import TrainConfig
+from eca_keras.training.study.records import Records
+from eca_keras.training.study.records import Result
 from eca_keras.training.study.runs import config_of
 from eca_keras.training.study.statistics import LEVEL
 from eca_keras.training.study.statistics import Estimate
 from eca_keras.training.study.statistics import estimate
 from eca_keras.training.study.statistics import holm
 from eca_keras.training.study.statistics import paired
+from eca_keras.training.study.studies import Claim
+from eca_keras.training.study.studies import Row
+from eca_keras.training.study.studies import Study
 
 # What may be said about the claim that one row is better than another.
 SEEN = "seen"
@@ -35,8 +44,8 @@ class RowSummary:
         p: Its p, corrected for the number of rows with a baseline.
     """
 
-    row: object
-    results: dict
+    row: Row
+    results: dict[int, Result]
     missing: tuple
     diverged: tuple
     top1: Estimate | None
@@ -44,12 +53,12 @@ class RowSummary:
     p: float | None = None
 
     @property
-    def points(self):
+    def points(self) -> dict[int, float]:
         """Dictionary from seeds to top-1 in percent."""
-        return {seed: 100 * x.top1 for seed, x in self.results.items()}
+        return {seed: 100 * (x.top1 or 0) for seed, x in self.results.items()}
 
     @property
-    def any(self):
+    def any(self) -> Result | None:
         """One of the results, for what all of them have in common."""
         return next(iter(self.results.values()), None)
 
@@ -65,7 +74,7 @@ class ClaimSummary:
         verdict: One of the sentences of this module.
     """
 
-    claim: object
+    claim: Claim
     difference: Estimate | None
     p: float | None
     verdict: str
@@ -83,27 +92,29 @@ class Summary:
         claims: Tuple of `ClaimSummary`.
     """
 
-    study: object
-    base: object
-    seeds: tuple
-    rows: tuple
-    claims: tuple
+    study: Study
+    base: TrainConfig
+    seeds: tuple[int, ...]
+    rows: tuple[RowSummary, ...]
+    claims: tuple[ClaimSummary, ...]
 
     @property
-    def results(self):
+    def results(self) -> list[Result]:
         return [x for row in self.rows for x in row.results.values()]
 
     @property
-    def missing(self):
+    def missing(self) -> int:
         """Number of runs without a result."""
         return sum(len(row.missing) for row in self.rows)
 
-    def row(self, name):
+    def row(self, name: str) -> RowSummary:
         return next(row for row in self.rows if row.row.name == name)
 
 
-def summarise(study, base, seeds, records):
-    """Reads the results of a study and returns its `Summary`.
+def summarize(
+    study: Study, base: TrainConfig, seeds: Sequence[int], records: Records
+) -> Summary:
+    """Read the results of a study and returns its `Summary`.
 
     Args:
         study: `Study`.

@@ -1,5 +1,7 @@
 """One small file for each finished run of a study."""
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 import json
@@ -11,6 +13,7 @@ from eca_keras.training.classification.config import TrainConfig
 from eca_keras.training.config import deciding
 from eca_keras.training.config import upgraded
 from eca_keras.training.run.folder import write_json
+from eca_keras.utils.types import PathLike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +62,8 @@ class Result:
         return min((row["seconds"] for row in self.history), default=None)
 
 
-def name_of(config):
-    """Returns the name of a run, which is that of its settings.
+def name_of(config: TrainConfig) -> str:
+    """Return the name of a run, which is that of its settings.
 
     Two studies that train the same network in the same way share the run.
     Only settings other than `TrainConfig`'s defaults count, so that a setting
@@ -90,18 +93,18 @@ class Records:
         folder: Folder of the files; it need not exist.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: PathLike):
         self.folder = pathlib.Path(folder)
 
-    def path(self, config):
+    def path(self, config: TrainConfig) -> pathlib.Path:
         return self.folder / f"{name_of(config)}.json"
 
-    def save(self, config, result):
-        """Writes a result, which appears complete or not at all."""
+    def save(self, config: TrainConfig, result: Result) -> None:
+        """Write a result, which appears complete or not at all."""
         write_json(self.path(config), dataclasses.asdict(result))
 
-    def load(self, config):
-        """Returns the `Result` of a run, `None` if it has none.
+    def load(self, config: TrainConfig) -> Result | None:
+        """Return the `Result` of a run, `None` if it has none.
 
         Raises:
             InputError: if its file is damaged, or is that of another run.
@@ -123,7 +126,7 @@ class Records:
 
 
 def _fault(result, settings):
-    """Returns what is wrong with a result, `None` if nothing is."""
+    """Return what is wrong with a result, `None` if nothing is."""
     if not isinstance(result.settings, dict):
         return "its `settings` must be a dictionary"
     for name, value in upgraded(result.settings).items():

@@ -1,12 +1,16 @@
 """The report of a study: every sentence follows from its results."""
 
+from __future__ import annotations
+
 import itertools
 import math
 import pathlib
 
 from eca_keras.errors import InputError
 from eca_keras.training.study import analysis
-from eca_keras.training.study.pictures import draw
+from eca_keras.training.study import tables
+from eca_keras.training.study.analysis import Summary
+from eca_keras.training.study.figures import draw
 from eca_keras.utils.documents import Heading
 from eca_keras.utils.documents import Paragraph
 from eca_keras.utils.documents import Picture
@@ -14,13 +18,13 @@ from eca_keras.utils.documents import Table
 from eca_keras.utils.documents import to_html
 from eca_keras.utils.documents import to_markdown
 from eca_keras.utils.files import staged_files
+from eca_keras.utils.types import PathLike
 
 PICTURE = "accuracy.png"
-NONE = "-"
 
 
-def write_report(summary, folder):
-    """Writes `report.md`, `report.html` and `accuracy.png`.
+def write_report(summary: Summary, folder: PathLike) -> pathlib.Path:
+    """Write `report.md`, `report.html` and `accuracy.png`.
 
     Args:
         summary: `Summary`.
@@ -49,14 +53,14 @@ def write_report(summary, folder):
     return paths[0]
 
 
-def content(summary, picture):
-    """Returns the blocks of the report, see `documents`."""
+def content(summary: Summary, picture: Picture) -> list:
+    """Return the blocks of the report, see `documents`."""
     blocks = [
         Paragraph(summary.study.question),
         Paragraph(_setting(summary)),
         *(Paragraph(text) for text in _gaps(summary)),
         picture,
-        Table(_table(summary)),
+        Table(tables.results(summary)),
         Paragraph(_reading(summary)),
         *(Paragraph(text) for text in _remarks(summary)),
     ]
@@ -64,12 +68,12 @@ def content(summary, picture):
         blocks += [
             Heading("The orders of the paper"),
             *(Paragraph(text) for text in _verdicts(summary)),
-            Table(_claim_table(summary)),
+            Table(tables.claims(summary)),
         ]
     orders = _orders(summary)
     if orders:
         blocks += [Heading("Rank"), *(Paragraph(text) for text in orders)]
-    return [*blocks, Heading("Settings"), Table(_settings(summary))]
+    return [*blocks, Heading("Settings"), Table(tables.settings(summary))]
 
 
 def _setting(summary):
@@ -97,7 +101,7 @@ def _evaluation(summary):
 
 
 def _gaps(summary):
-    """Sentences about runs that are missing or diverged."""
+    """Return sentences about runs that are missing or diverged."""
     texts = []
     total = len(summary.rows) * len(summary.seeds)
     if summary.missing:
@@ -130,37 +134,6 @@ def _some(names, total):
     return "all rows" if len(names) == total else ", ".join(names)
 
 
-def _table(summary):
-    titles = ["", "top-1 (%)", "difference", "p", "attention parameters"]
-    titles += ["million MACs", "s per epoch", "seeds"]
-    paper = any(row.row.paper for row in summary.rows)
-    rows = [(*titles, *(["paper, ImageNet"] if paper else []))]
-    for row in summary.rows:
-        cells = [
-            row.row.name,
-            _interval(row.top1),
-            _interval(row.difference, sign=True),
-            _p(row.p),
-            *_costs(row),
-            str(len(row.results)),
-        ]
-        if paper:
-            cells.append(f"{row.row.paper:.2f}" if row.row.paper else NONE)
-        rows.append(tuple(cells))
-    return tuple(rows)
-
-
-def _costs(row):
-    if row.any is None:
-        return NONE, NONE, NONE
-    seconds = [x.epoch_seconds for x in row.results.values() if x.history]
-    return (
-        f"{row.any.attention_parameters:,}",
-        f"{row.any.macs / 1e6:.2f}",
-        f"{min(seconds):.1f}" if seconds else NONE,
-    )
-
-
 def _reading(summary):
     baselines = {row.row.baseline for row in summary.rows} - {None}
     compared = (
@@ -185,7 +158,7 @@ def _reading(summary):
 
 
 def _remarks(summary):
-    """Sentences about the kernels of the networks."""
+    """Return sentences about the kernels of the networks."""
     texts, same = [], {}
     for row in summary.rows:
         if row.any is None or not row.any.kernel_sizes:
@@ -246,37 +219,10 @@ def _verdicts(summary):
         f"Holm's correction for {len(claims)} orders)."
     ]
     for verdict, words in _VERDICTS.items():
-        named = [_order(x.claim) for x in claims if x.verdict == verdict]
+        named = [tables.order(x.claim) for x in claims if x.verdict == verdict]
         if named:
             texts.append(f"{words}: {'; '.join(named)}.")
     return texts
-
-
-def _order(claim):
-    return f"{claim.better} above {claim.worse}"
-
-
-def _claim_table(summary):
-    paper = {row.row.name: row.row.paper for row in summary.rows}
-    printed = any(paper.values())
-    rows = [
-        ("claim", "meant to show", "difference here", "p", "verdict")
-        + (("difference in the paper",) if printed else ())
-    ]
-    for found in summary.claims:
-        claim = found.claim
-        cells = (
-            _order(claim),
-            claim.reason,
-            _interval(found.difference, sign=True),
-            _p(found.p),
-            found.verdict,
-        )
-        if printed:
-            gain = paper[claim.better] - paper[claim.worse]
-            cells += (f"{gain:+.2f}",)
-        rows.append(cells)
-    return tuple(rows)
 
 
 def _orders(summary):
@@ -303,40 +249,9 @@ def _names(rows):
     return ", ".join(row.row.name for row in rows)
 
 
-def _settings(summary):
-    """What all runs have in common, and what made them."""
-    all_settings = [x.settings for x in summary.results]
-    rows = [("setting", "value")]
-    for name, value in all_settings[0].items():
-        values = [settings.get(name) for settings in all_settings]
-        if all(other == value for other in values):
-            rows.append((name, str(value)))
-    versions = {}
-    for result in summary.results:
-        for name, version in result.versions.items():
-            versions.setdefault(name, {})[version] = None
-    rows += [(name, ", ".join(found)) for name, found in versions.items()]
-    hours = sum(x.seconds for x in summary.results) / 3600
-    rows.append(("training and evaluation", f"{hours:.2f} hours"))
-    return tuple(rows)
-
-
 def _alternative(summary):
     over = "over the kernel size" if summary.study.over_kernels else "per row"
     return f"Top-1 accuracy {over}: each seed, the mean and its 95 % interval"
-
-
-def _interval(found, sign=False):
-    if found is None:
-        return NONE
-    mean = f"{found.mean:+.2f}" if sign else f"{found.mean:.2f}"
-    return mean if found.half is None else f"{mean} ± {found.half:.2f}"
-
-
-def _p(p):
-    if p is None:
-        return NONE
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _listed(names):

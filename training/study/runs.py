@@ -1,36 +1,37 @@
 """The runs of studies, one after the other, each of them resumable."""
 
+from __future__ import annotations
+
 import contextlib
-import csv
 import dataclasses
 import datetime
 import gc
-import math
 import pathlib
-import platform
 import shutil
 import time
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
-from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.errors import Diverged
 from eca_keras.errors import InputError
 from eca_keras.errors import Interrupted
-from eca_keras.profiling.counts import profile
-from eca_keras.training.classification.model import build_classifier
-from eca_keras.training.config import deciding
+from eca_keras.training.classification.config import TrainConfig
 from eca_keras.training.run.loop import train
 from eca_keras.training.study.records import Records
-from eca_keras.training.study.records import Result
 from eca_keras.training.study.records import name_of
-from eca_keras.utils.keras_graph import kernel_sizes
-from eca_keras.version import __version__
+from eca_keras.training.study.results import result_of
+from eca_keras.training.study.studies import Row
+from eca_keras.training.study.studies import Study
+from eca_keras.utils.types import PathLike
 
 
-def config_of(row, base, seed):
-    """Returns the `TrainConfig` of a row and a seed.
+def config_of(row: Row, base: TrainConfig, seed: int) -> TrainConfig:
+    """Return the `TrainConfig` of a row and a seed.
 
     Args:
         row: `Row`.
@@ -40,8 +41,10 @@ def config_of(row, base, seed):
     return dataclasses.replace(base, **row.changes, seed=seed, export=())
 
 
-def queue(studies, seeds):
-    """Returns the runs of some studies, each of them once.
+def queue(
+    studies: Sequence[tuple[Study, TrainConfig]], seeds: Iterable[int]
+) -> dict[str, TrainConfig]:
+    """Return the runs of some studies, each of them once.
 
     Every row has its first seed before one has its second, so that a study
     that is stopped early has compared all of them alike.
@@ -76,14 +79,24 @@ class Runner:
         verbose: As in `train`.
     """
 
-    def __init__(self, folder, say=print, verbose=0):
+    def __init__(
+        self,
+        folder: PathLike,
+        say: Callable[[str], object] = print,
+        verbose: int = 0,
+    ):
         self.folder = pathlib.Path(folder)
         self.records = Records(self.folder / "results")
         self.say = say
         self.verbose = verbose
 
-    def run(self, runs, minutes=None, limit_runs=None):
-        """Trains the runs that have no result yet.
+    def run(
+        self,
+        runs: Mapping[str, TrainConfig],
+        minutes: float | None = None,
+        limit_runs: int | None = None,
+    ) -> int:
+        """Train the runs that have no result yet.
 
         Args:
             runs: As returned by `queue`.
@@ -115,8 +128,8 @@ class Runner:
                 elsewhere += 1
                 continue
             done += 1
-            left = min(limit, len(missing) - elsewhere) - done
-            left *= (time.monotonic() - began) / done
+            runs_left = min(limit, len(missing) - elsewhere) - done
+            left = runs_left * (time.monotonic() - began) / done
             self.say(
                 f"{_row(config)}, seed {config.seed}: {_figures(result)}, "
                 f"{result.seconds:.0f} s; "
@@ -131,7 +144,7 @@ class Runner:
         return len(self._missing(runs))
 
     def _missing(self, runs):
-        """Returns the runs without a result, and tidies up after the others."""
+        """Return the runs without a result, and tidies up after the others."""
         missing = {}
         for name, config in runs.items():
             work = self.folder / "work" / name
@@ -144,7 +157,7 @@ class Runner:
         return missing
 
     def _attempt(self, name, config):
-        """Trains a run, unless another process does; returns its result."""
+        """Train a run, unless another process does; return its result."""
         work = self.folder / "work" / name
         with _claimed(work) as mine:
             # Another process may have ended it while this one was busy.
@@ -170,7 +183,7 @@ class Runner:
         try:
             metrics = train(config, resume=True, verbose=self.verbose)
         except Diverged as error:
-            return _result(config, work, {}, str(error))
+            return result_of(config, work, {}, str(error))
         except Interrupted as error:
             raise Interrupted(
                 f"{error.received.name if error.received else 'A signal'} "
@@ -178,11 +191,11 @@ class Runner:
                 "the same command goes on",
                 error.received,
             ) from None
-        return _result(config, work, metrics)
+        return result_of(config, work, metrics)
 
 
-def check_alone(config):
-    """Returns the settings for this host, which has to be the only one.
+def check_alone(config: TrainConfig) -> TrainConfig:
+    """Return the settings for this host, which has to be the only one.
 
     Args:
         config: `TrainConfig`.
@@ -196,67 +209,9 @@ def check_alone(config):
     if config.strategy != "auto":
         return config
     several = len(tf.config.list_physical_devices("GPU")) > 1
-    name = "mirrored" if several else "one-device"
-    return dataclasses.replace(config, strategy=name)
-
-
-def _result(config, work, metrics, diverged=None):
-    network = _build(config, work)
-    counts = profile(network)
-    return Result(
-        settings=deciding(config),
-        evaluated_on=metrics.get("evaluated_on", ""),
-        images=metrics.get("images", 0),
-        top1=metrics.get("top1"),
-        top5=metrics.get("top5"),
-        loss=metrics.get("loss"),
-        best_epoch=metrics.get("best_epoch"),
-        history=_history(work),
-        parameters=counts.trainable_parameters,
-        attention_parameters=counts.attention_parameters,
-        macs=counts.macs,
-        kernel_sizes=kernel_sizes(network),
-        seconds=metrics.get("seconds", 0.0),
-        diverged=diverged,
-        versions={
-            "eca-keras": __version__,
-            "keras": keras.__version__,
-            "tensorflow": tf.__version__,
-            "python": platform.python_version(),
-        },
+    return dataclasses.replace(
+        config, strategy="mirrored" if several else "one-device"
     )
-
-
-def _build(config, work):
-    """Builds the network of a run; there need not be a trained one."""
-    model, _ = build_classifier(
-        config.model,
-        preprocessing=Preprocessing.load(work / "model.keras"),
-        attention=config.attention,
-        kernel_size=config.kernel_size,
-        alpha=config.alpha,
-    )
-    return model
-
-
-def _history(work):
-    """Returns the rows of `history.csv` as numbers."""
-    try:
-        with (work / "history.csv").open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError:  # it diverged in its first epoch
-        return []
-    return [
-        {name: _number(text) for name, text in row.items()}
-        | {"epoch": int(row["epoch"])}
-        for row in rows
-    ]
-
-
-def _number(text):
-    """Returns a number, `None` for one that JSON cannot hold."""
-    value = float(text)
-    return value if math.isfinite(value) else None
 
 
 def _row(config):
@@ -273,7 +228,7 @@ def _figures(result):
 
 @contextlib.contextmanager
 def _claimed(work):
-    """Yields whether this process may train the run in `work`."""
+    """Yield whether this process may train the run in `work`."""
     import fcntl
 
     lock = work.with_name(f"{work.name}.lock")

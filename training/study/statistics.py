@@ -1,7 +1,12 @@
 """Means, intervals and tests over the seeds of a study."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -27,24 +32,24 @@ class Estimate:
     p: float | None
 
     @property
-    def decided(self):
-        """Whether the interval lies on one side of zero."""
+    def decided(self) -> bool:
+        """Return whether the interval lies on one side of zero."""
         return self.half is not None and abs(self.mean) > self.half
 
 
-def estimate(values):
-    """Returns the `Estimate` of the mean of independent values.
+def estimate(values: Iterable[float]) -> Estimate:
+    """Return the `Estimate` of the mean of independent values.
 
     Args:
         values: Sequence of numbers, one per seed; at least one.
     """
     from scipy import stats
 
-    values = np.asarray(list(values), "float64")
-    count, mean = len(values), float(values.mean())
+    array = np.asarray(list(values), "float64")
+    count, mean = len(array), float(array.mean())
     if count < 2:
         return Estimate(mean, None, count, None)
-    error = float(values.std(ddof=1)) / math.sqrt(count)
+    error = float(array.std(ddof=1)) / math.sqrt(count)
     half = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
     # Without any spread, Student's t is 0 / 0 or infinite.
     if error:
@@ -54,8 +59,10 @@ def estimate(values):
     return Estimate(mean, half, count, p)
 
 
-def paired(values, others):
-    """Returns the `Estimate` of the mean difference of two rows.
+def paired(
+    values: Mapping[int, float], others: Mapping[int, float]
+) -> Estimate | None:
+    """Return the `Estimate` of the mean difference of two rows.
 
     Args:
         values: Dictionary from seeds to numbers.
@@ -70,8 +77,8 @@ def paired(values, others):
     return estimate([values[seed] - others[seed] for seed in seeds])
 
 
-def holm(ps):
-    """Corrects p-values for their number, after Holm.
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """Correct p-values for their number, after Holm.
 
     A simple sequentially rejective multiple test procedure, Scandinavian
     Journal of Statistics 6, 1979.
@@ -88,11 +95,10 @@ def holm(ps):
     >>> holm([0.01, 0.04, None, 0.03])
     [0.03, 0.06, None, 0.06]
     """
-    places = sorted(
-        (i for i, p in enumerate(ps) if p is not None), key=lambda i: ps[i]
-    )
-    corrected, largest = [None] * len(ps), 0.0
-    for rank, place in enumerate(places):
-        largest = max(largest, min(1.0, (len(places) - rank) * ps[place]))
-        corrected[place] = largest
+    made = sorted((p, i) for i, p in enumerate(ps) if p is not None)
+    corrected: list[float | None] = [None] * len(ps)
+    largest = 0.0
+    for rank, (p, i) in enumerate(made):
+        largest = max(largest, min(1.0, (len(made) - rank) * p))
+        corrected[i] = largest
     return corrected

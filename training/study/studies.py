@@ -1,10 +1,13 @@
 """The named studies: which networks are compared, and what was claimed."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 from eca_keras.applications.registry import check_builder
 from eca_keras.errors import InputError
-from eca_keras.training.study.settings import MODELS
 
 PAPER = "ECA-Net (arXiv 1910.03151)"
 
@@ -18,12 +21,12 @@ class Row:
         changes: Fields of `TrainConfig` that make it.
         baseline: Name of the row that it is compared with, `None` for one
             that others are compared with.
-        paper: Top-1 accuracy in percent that the paper printed for it, on
-            ImageNet with a ResNet-50; `None` where it printed none.
+        paper: Top-1 accuracy in percent that the paper reports for it, on
+            ImageNet with a ResNet-50; `None` where it reports none.
     """
 
     name: str
-    changes: dict
+    changes: dict[str, Any]
     baseline: str | None = None
     paper: float | None = None
 
@@ -52,14 +55,14 @@ class Study:
         question: A sentence on what is compared.
         rows: `Row`s, in the order of the report.
         claims: `Claim`s of the paper.
-        over_kernels: Whether the picture is one over the kernel size.
+        over_kernels: Whether the figure is one over the kernel size.
     """
 
     name: str
     title: str
     question: str
-    rows: tuple
-    claims: tuple
+    rows: tuple[Row, ...]
+    claims: tuple[Claim, ...]
     over_kernels: bool = False
 
 
@@ -176,6 +179,12 @@ def _only(study, models):
     return models[0]
 
 
+# The networks that are compared, if the user does not say.
+MODELS = {
+    "modules": ("ECAResNet20",),
+    "kernel-size": ("ECAResNet18",),
+    "backbones": ("ECAResNet20", "ECAResNet18", "ECAMobileNetV2"),
+}
 STUDIES = {
     "modules": _modules,
     "kernel-size": _kernel_size,
@@ -183,8 +192,8 @@ STUDIES = {
 }
 
 
-def find_study(name, models=None):
-    """Returns a `Study` by its name.
+def find_study(name: str, models: Sequence[str] | None = None) -> Study:
+    """Return a `Study` by its name.
 
     Args:
         name: A key of `STUDIES`.

@@ -1,28 +1,28 @@
-"""The pictures of a study."""
+"""The figures of a study."""
+
+from __future__ import annotations
 
 import io
+
+from eca_keras.training.study.analysis import Summary
+from eca_keras.utils.figures import new_figure
 
 INK = "#1f3b57"
 SEED = "#8fa6bd"
 HIGHLIGHT = "#c2571a"
 
 
-def draw(summary):
-    """Returns the picture of a study as the bytes of a PNG.
+def draw(summary: Summary) -> bytes:
+    """Return the figure of a study as the bytes of a PNG.
 
     Every seed is a pale dot, the mean a dark one with its interval.
 
     Args:
         summary: `Summary` with at least one result.
     """
-    # A Figure of its own, not pyplot: no display, no global state.
-    import matplotlib.figure
-
     over_kernels = summary.study.over_kernels
     height = 4.2 if over_kernels else 1.4 + 0.42 * len(summary.rows)
-    figure = matplotlib.figure.Figure(
-        figsize=(7.5, height), layout="constrained"
-    )
+    figure = new_figure((7.5, height))
     axes = figure.subplots()
     (_kernels if over_kernels else _rows)(axes, summary)
     axes.grid(alpha=0.3)
@@ -100,6 +100,6 @@ def _kernels(axes, summary):
 
 
 def _spread(place, values):
-    """Places the dots of the seeds beside each other, in their order."""
+    """Place the dots of the seeds beside each other, in their order."""
     middle = (len(values) - 1) / 2
     return [place + 0.06 * (i - middle) for i in range(len(values))]
