@@ -52,7 +52,8 @@ class Target:
     """A file to write: what is particular to its format, for `export`.
 
     This base class is a single file, with its report and labels beside it,
-    whose runtime computes in float32. A subclass has `write` and `open`.
+    whose runtime computes in float32. A subclass has `write`, and its module
+    has `open_file`, see `Format`.
 
     Attributes:
         format: Key in `FORMATS`.
@@ -110,7 +111,7 @@ class Target:
             yield files[0], files[1]
 
     def check_outputs(self, outputs):
-        """Check the model's outputs for the samples."""
+        """Check the model's outputs for the samples, arrays by name."""
 
     def write(self, endpoint, file, metadata):
         """Write the file.
@@ -163,7 +164,7 @@ def export(
     endpoint, samples, notes = target.prepare(endpoint, samples)
     with target.stage(path, metadata, overwrite) as (file, report_file):
         expected = model_outputs(endpoint, samples)
-        target.check_outputs(expected[next(iter(expected))])
+        target.check_outputs(expected)
         written = target.write(endpoint, file, metadata)
         run = target.open(file)
         together = min(sample_count(samples), endpoint.max_batch)

@@ -137,17 +137,14 @@ def benchmark_runtimes(
 
 
 def _check(runtimes, threads, batch_size):
-    received = ",".join(map(str, runtimes))
+    rule = None
     if not runtimes or not set(runtimes) <= RUNTIMES.keys():
-        raise InputError(
-            f"`runtimes` must be some of {', '.join(RUNTIMES)}. "
-            f"Received: runtimes={received}"
-        )
-    if len(set(runtimes)) < len(runtimes):
-        raise InputError(
-            "`runtimes` must be different from each other. "
-            f"Received: runtimes={received}"
-        )
+        rule = f"must be some of {', '.join(RUNTIMES)}"
+    elif len(set(runtimes)) < len(runtimes):
+        rule = "must be different from each other"
+    if rule:
+        received = ",".join(map(str, runtimes))
+        raise InputError(f"`runtimes` {rule}. Received: runtimes={received}")
     checks.check_count("threads", threads)
     checks.check_count("batch_size", batch_size)
 

@@ -15,6 +15,7 @@ from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.export import signatures
 from eca_keras.export.backend import tf
 from eca_keras.export.checking.report import Report
+from eca_keras.export.endpoints import OUTPUT_NAME
 from eca_keras.export.endpoints import Endpoint
 from eca_keras.export.exporter import Target
 from eca_keras.export.exporter import export
@@ -196,7 +197,7 @@ class SavedModel(Target):
 
     def check_outputs(self, outputs):
         if self.preprocessing is not None:
-            signatures.check_probabilities(outputs)
+            signatures.check_probabilities(outputs[OUTPUT_NAME])
 
     def write(self, endpoint, file, metadata):
         more = []
