@@ -20,16 +20,16 @@ from eca_keras.commands import COMMANDS
 from eca_keras.errors import ComparisonFailed
 from eca_keras.errors import Diverged
 from eca_keras.errors import ExportMismatch
-from eca_keras.errors import HostLost
 from eca_keras.errors import InputError
 from eca_keras.errors import Interrupted
+from eca_keras.errors import WorkerLost
 from eca_keras.errors import require
 from eca_keras.version import __version__
 
 EXIT_WRONG_RESULT = 1
 EXIT_BAD_INPUT = 2
 # From BSD's sysexits.h: what was asked for is not there, and try again.
-EXIT_HOST_LOST = 69
+EXIT_WORKER_LOST = 69
 EXIT_STOPPED = 75
 EXIT_INTERRUPTED = 130  # 128 and the number of the signal, as shells have it
 
@@ -209,7 +209,7 @@ def _exit_code(error):
         return EXIT_INTERRUPTED if by_hand else EXIT_STOPPED
     codes = {
         (ExportMismatch, Diverged, ComparisonFailed): EXIT_WRONG_RESULT,
-        HostLost: EXIT_HOST_LOST,
+        WorkerLost: EXIT_WORKER_LOST,
         (InputError, OSError, ImportError): EXIT_BAD_INPUT,
     }
     for kinds, code in codes.items():

@@ -40,7 +40,7 @@ class Interrupted(Exception):
         self.received = received
 
 
-class HostLost(RuntimeError):
+class WorkerLost(RuntimeError):
     """Another host of a run ended, or cannot be reached."""
 
 

@@ -191,7 +191,7 @@ def randomize(target, seed=0, gain=1):
     """Gives a layer or a model weights by which no two outputs are alike.
 
     The values depend on the order of the weights and not on the backend.
-    `gain` scales what the normalisations give.
+    `gain` scales what the normalizations give.
     """
     rng = np.random.default_rng(seed)
     target.set_weights([_values(rng, w, gain) for w in target.weights])

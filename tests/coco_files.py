@@ -1,4 +1,4 @@
-"""Small data sets in COCO's format, for tests."""
+"""Small datasets in COCO's format, for tests."""
 
 import json
 

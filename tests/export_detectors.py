@@ -119,7 +119,7 @@ def trained(kind):
 
 
 def pictures(count=8, seed=1):
-    """Pictures that the detectors were not trained on, normalised."""
+    """Pictures that the detectors were not trained on, normalized."""
     return shapes(count, seed)[0]
 
 

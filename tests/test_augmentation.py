@@ -99,7 +99,7 @@ def test_a_function_of_the_seed(geometry, randaugment, channels):
         assert different == 2
     else:
         assert different > 15
-    # Without a graph, and in the threads of a data set.
+    # Without a graph, and in the threads of a dataset.
     np.testing.assert_array_equal(change.image(picture, 32, (3, 0)), results[3])
     dataset = tf.data.Dataset.from_tensor_slices(seeds(40)).map(
         lambda seed: change.image(picture, 32, seed), num_parallel_calls=8

@@ -313,7 +313,7 @@ def test_dry_run(capsys, tmp_path):
         (errors.Interrupted("saved", signal.SIGTERM), 75),
         (errors.Interrupted("saved", None), 75),
         (errors.Interrupted("saved", signal.SIGINT), 130),
-        (errors.HostLost("gone"), 69),
+        (errors.WorkerLost("gone"), 69),
         (errors.Diverged("nan"), 1),
         (OSError(28, "Could not write x: No space left on device"), 2),
     ],

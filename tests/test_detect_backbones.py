@@ -29,7 +29,7 @@ RESNET = DetectConfig(backbone="ECAResNet20", alpha=1.0)
 
 @pytest.fixture(scope="module")
 def classifier():
-    """As `eca-keras train` makes it, normalisation in front."""
+    """As `eca-keras train` makes it, normalization in front."""
     model, _ = build_classifier("ECAResNet20", preprocessing=SETTINGS)
     randomize(model)
     return model
@@ -72,7 +72,7 @@ def expected(classifier):
     """Images, and what the stages of the classifier answer for them."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (2, 32, 32, 3)).astype("float32")
-    # It takes pixels, and normalises them once.
+    # It takes pixels, and normalizes them once.
     return pixels, stages(classifier, pixels)
 
 

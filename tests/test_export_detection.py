@@ -194,7 +194,7 @@ def test_settings_are_in_the_file(written):
         "height": 32,
         "width": 48,
         "channels": 3,
-        "mean": None,  # the file normalises
+        "mean": None,  # the file normalizes
         "std": None,
         "padding": [124, 116, 104],
     }
@@ -224,9 +224,9 @@ def test_moments():
     settings = inside.metadata(None, None).preprocessing
     assert settings["mean"] is settings["std"] is None
     pixels = as_pixels(noise()).astype("float32")
-    normalised = (pixels / 255 - preprocessing.mean) / preprocessing.std
+    normalized = (pixels / 255 - preprocessing.mean) / preprocessing.std
     found = inside(images=pixels)
-    expected = outside(images=normalised.astype("float32"))
+    expected = outside(images=normalized.astype("float32"))
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, atol=1e-3)
     assert found["count"].numpy().sum() > 0

@@ -129,7 +129,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A model that normalises outside, as `eca-keras convert` writes it."""
+    """A model that normalizes outside, as `eca-keras convert` writes it."""
     folder = tmp_path_factory.mktemp("trained")
     inputs = keras.Input((24, 24, 3))
     x = eca_keras.ECA()(layers.Conv2D(16, 3, activation="relu")(inputs))

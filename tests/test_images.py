@@ -173,7 +173,7 @@ def test_bad_files_are_named_in_a_sentence(name, tmp_path):
     assert message.startswith(f"{path} is not a readable image: ")
     assert "\n" not in message
     assert "Error" not in message
-    # The same words from a graph and from a data set.
+    # The same words from a graph and from a dataset.
     reason = message.split("image: ")[1]
     dataset = tf.data.Dataset.from_tensors(content)
     for call in (

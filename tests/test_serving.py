@@ -50,7 +50,7 @@ def settings(channels=3, classes=6, **fields):
 
 
 CASES = {
-    "normalised": (
+    "normalized": (
         (3, 6, (), "softmax"),
         {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)},
     ),

@@ -467,7 +467,7 @@ class Doubled(layers.Layer):
 
 
 def test_layers_with_more_to_copy():
-    """A Lambda with a closure, a layer of layers, adapted normalisation."""
+    """A Lambda with a closure, a layer of layers, adapted normalization."""
     shift = float(RNG.normal())
     normalization = layers.Normalization()
     normalization.adapt(images(16, 16, 3) * 3 + 1)
@@ -524,7 +524,7 @@ def test_identity_start_is_trained_at_once(attention):
 
 
 def test_identity_start_is_the_papers_form_after_a_scale():
-    """The 2 goes into the normalisation before, and halves the kernel."""
+    """The 2 goes into the normalization before, and halves the kernel."""
     given = net(lambda x: block(x, "b"))
     model = insert_attention(given, identity_start=True)
     kernel = RNG.normal(size=(3, 1, 1)).astype("float32")

@@ -1,4 +1,4 @@
-"""Data sets of tensorflow-datasets, without a network."""
+"""Datasets of tensorflow-datasets, without a network."""
 
 import io
 import logging
@@ -73,7 +73,7 @@ def test_damaged_records(tmp_path):
 
 
 def store(data_dir, file_format, labels):
-    """Writes a data set `tiny` of 20 + 6 pictures; returns those of test."""
+    """Writes a dataset `tiny` of 20 + 6 pictures; returns those of test."""
     splits = {}
     for split, count in (("train", 20), ("test", 6)):
         splits[split] = {
@@ -136,7 +136,7 @@ def test_a_data_set_that_is_not_there_says_so_at_once(
         assert str(data_dir) in message
         assert "TFDS_DATA_DIR" in message
         assert "data='tfds:cifar10?download'" in message
-        with pytest.raises(InputError, match="no data set 'no_such_thing'"):
+        with pytest.raises(InputError, match="no dataset 'no_such_thing'"):
             load_source("tfds:no_such_thing")
         # A port on which nobody listens.
         monkeypatch.setattr(our_tfds, "MIRROR", "http://127.0.0.1:9")

@@ -6,8 +6,8 @@ from eca_keras.utils.lazy import attach
 
 if TYPE_CHECKING:
     from eca_keras.errors import Diverged as Diverged
-    from eca_keras.errors import HostLost as HostLost
     from eca_keras.errors import Interrupted as Interrupted
+    from eca_keras.errors import WorkerLost as WorkerLost
     from eca_keras.training.classification.config import (
         TrainConfig as TrainConfig,
     )
@@ -29,7 +29,7 @@ else:
         data=("load_source",),
         optimizers=("DistributedLossScaleOptimizer", "TorchSGD"),
         run__loop=("Diverged", "Interrupted", "train"),
-        run__cluster=("HostLost",),
+        run__cluster=("WorkerLost",),
         run__plan=("plan",),
         trained=("Trained",),
     )

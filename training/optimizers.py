@@ -103,7 +103,7 @@ class TorchSGD(keras.optimizers.Optimizer):
         self.assign_sub(variable, ops.multiply(rate, gradient))
 
     def _apply_weight_decay(self, variables):
-        """Does nothing: Keras would decay outside of the momentum here."""
+        """Do nothing: Keras would decay outside of the momentum here."""
 
     def get_config(self):
         return {
@@ -136,7 +136,7 @@ class DistributedLossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         super().apply(grads, trainable_variables)
 
     def _agree(self, grads):
-        """Makes a gradient NaN on all replicas if it is bad on one."""
+        """Make a gradient NaN on all replicas if it is bad on one."""
         import tensorflow as tf
 
         replica = tf.distribute.get_replica_context()

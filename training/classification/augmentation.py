@@ -177,7 +177,7 @@ class Augmentation:
 
 
 def random_crop(shape, seed):
-    """Draws the box of a random resized crop as torchvision does.
+    """Draw the box of a random resized crop as torchvision does.
 
     Args:
         shape: Shape of the image, `(height, width, channels)`.
@@ -253,7 +253,7 @@ def _flips(seeds):
 
 
 def _gathered(images, size=None, top=None, left=None, flip=None):
-    """Takes a square of every image, mirrored where `flip` says so.
+    """Take a square of every image, mirrored where `flip` says so.
 
     Args:
         images: uint8 tensor of shape `(batch, height, width, channels)`.

@@ -166,7 +166,7 @@ def evaluation_batches(
 
 
 def _joined(groups):
-    """Makes one batch of a batch of groups."""
+    """Make one batch of a batch of groups."""
     count, length, *shape = groups.shape
     return tf.reshape(groups, (count * length, *shape))
 

@@ -12,7 +12,7 @@ from eca_keras.utils.keras_graph import policy_scope
 
 
 def normalization(mean, std):
-    """Return the layer that normalises images with values in [0, 255].
+    """Return the layer that normalizes images with values in [0, 255].
 
     Args:
         mean: Mean per channel of values in [0, 1].
@@ -35,7 +35,7 @@ def build_classifier(
     alpha=1.0,
     precision="float32",
 ):
-    """Build a network with normalisation in front.
+    """Build a network with normalization in front.
 
     Args:
         model: Name of the builder.

@@ -13,8 +13,8 @@ TEST_FRACTION = 0.2
 
 
 def load(argument, validation_fraction):
-    """Returns the `Source`; a fifth of the images is for testing."""
-    require("train", "The data set 'digits'", "sklearn")
+    """Return the `Source`; a fifth of the images is for testing."""
+    require("train", "The dataset 'digits'", "sklearn")
     from sklearn.datasets import load_digits
 
     digits = load_digits()

@@ -18,7 +18,7 @@ _ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
 
 
 def uniform(seeds, stream, count):
-    """Draws numbers in [0, 1).
+    """Draw numbers in [0, 1).
 
     Args:
         seeds: int64 tensor of shape `(..., 2)`.
@@ -60,11 +60,11 @@ class KerasSeeds(keras.random.SeedGenerator):
 
 @functools.cache
 def keras_layer(name, **arguments):
-    """Makes a layer of `keras.layers` for use inside `tf.data`.
+    """Make a layer of `keras.layers` for use inside `tf.data`.
 
     A new thread has no graph and no distribution strategy around it, so the
     variables that such layers hold (and nobody uses, see `KerasSeeds`) are
-    not made in the graph of a data set or on several workers together.
+    not made in the graph of a dataset or on several workers together.
     """
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
         return thread.submit(

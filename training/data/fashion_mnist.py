@@ -39,7 +39,7 @@ FILES = {
 
 
 def load(folder, validation_fraction):
-    """Returns the `Source`.
+    """Return the `Source`.
 
     Args:
         folder: Folder with the four IDX files; empty for Debian's, or TFDS
@@ -82,7 +82,7 @@ def _from_tfds(validation_fraction):
 
 
 def _read_idx(path):
-    """Reads a gzipped IDX file of bytes; images get a channel axis."""
+    """Read a gzipped IDX file of bytes; images get a channel axis."""
     try:
         content = gzip.decompress(path.read_bytes())
     except FileNotFoundError:

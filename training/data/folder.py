@@ -25,7 +25,7 @@ SPLITS = {
 
 
 def load(path, validation_fraction, check_images=True):
-    """Returns the `Source`.
+    """Return the `Source`.
 
     Args:
         path: Folder with one folder per class, or with the folders `train`
@@ -86,7 +86,7 @@ def _class_names(folder):
 
 
 def _files(folder, class_names, others):
-    """Returns the sorted paths of all images and their labels.
+    """Return the sorted paths of all images and their labels.
 
     Files of other kinds, hidden ones apart, are added to `others`.
     """
@@ -116,7 +116,7 @@ def _files(folder, class_names, others):
 
 
 def _note(root, others):
-    """Returns a sentence about files that are no images by their names."""
+    """Return a sentence about files that are no images by their names."""
     if not others:
         return ()
     names = sorted(os.path.relpath(path, root) for path in others)
@@ -129,7 +129,7 @@ def _note(root, others):
 
 
 def _check(split):
-    """Decodes every file; names the first one that is no image."""
+    """Decode every file; name the first one that is no image."""
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for _ in pool.map(split.read, range(split.size)):
             pass

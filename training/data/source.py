@@ -45,14 +45,14 @@ class Split:
     bad: tuple = ()
 
     def image(self, element):
-        """Maps one element to its uint8 image, decoded."""
+        """Map one element to its uint8 image, decoded."""
         content = self.content(element)
         if self.encoded:
             content = images.decode(content, self.channels)
         return content
 
     def content(self, element):
-        """Maps one element to its image, or to the bytes of its file."""
+        """Map one element to its image, or to the bytes of its file."""
         return element if self.load is None else self.load(element)
 
     @property
@@ -79,7 +79,7 @@ class Split:
         return dataset.prefetch(tf.data.AUTOTUNE)
 
     def select(self, indices):
-        """Returns the `Split` of the images at `indices`, in that order."""
+        """Return the `Split` of the images at `indices`, in that order."""
         indices = np.asarray(indices, "int64")
         bad = np.flatnonzero(np.isin(indices, self.bad))
         return dataclasses.replace(
@@ -91,14 +91,14 @@ class Split:
         )
 
     def skip(self, indices):
-        """Returns this `Split` with more images that cannot be read."""
+        """Return this `Split` with more images that cannot be read."""
         bad = tuple(sorted({*self.bad, *(int(i) for i in indices)}))
         if len(bad) >= self.size:
             raise InputError(f"None of the {self.size} images can be read")
         return dataclasses.replace(self, bad=bad)
 
     def is_bad(self, indices):
-        """Maps int64 indices to whether that image is in `bad`."""
+        """Map int64 indices to whether that image is in `bad`."""
         if not self.bad:
             return tf.zeros_like(indices, tf.bool)
         bad = tf.constant(self.bad, tf.int64)
@@ -106,7 +106,7 @@ class Split:
         return tf.gather(bad, place) == indices
 
     def readable(self, indices):
-        """Replaces the indices in `bad` by the next one that is not.
+        """Replace the indices in `bad` by the next one that is not.
 
         Args:
             indices: int64 tensor of shape `(m,)`.
@@ -125,7 +125,7 @@ class Split:
         return good[np.searchsorted(good, self.bad) % len(good)]
 
     def read(self, index):
-        """Reads and decodes one image.
+        """Read and decode one image.
 
         Returns:
             uint8 array of shape `(height, width, channels)`.
@@ -184,7 +184,7 @@ class Source:
 
 
 def array_split(images, labels):
-    """Makes a `Split` of uint8 images, `(n, height, width, channels)`."""
+    """Make a `Split` of uint8 images, `(n, height, width, channels)`."""
     with tf.device("CPU"):
         images = tf.constant(images)
         labels = tf.constant(np.asarray(labels, "int32"))

@@ -1,4 +1,4 @@
-"""Data sets of tensorflow-datasets, with random access.
+"""Datasets of tensorflow-datasets, with random access.
 
 What is not prepared yet is prepared only if that needs no network, or if the
 name ends in `?download`: without a network TFDS tries for minutes.
@@ -30,13 +30,13 @@ MANUAL_FILES = {
 
 DOWNLOAD = "?download"
 
-# Most data sets have a mirror there.
+# Most datasets have a mirror there.
 MIRROR = "https://storage.googleapis.com"
 SECONDS_TO_ANSWER = 10
 
 
 def load(name, validation_fraction):
-    """Returns the `Source` of an image classification data set.
+    """Return the `Source` of an image classification dataset.
 
     It is looked for in the folder that the environment variable
     TFDS_DATA_DIR names, by default `~/tensorflow_datasets`.
@@ -45,9 +45,9 @@ def load(name, validation_fraction):
         name: As for `tfds.load`, for instance `"cifar10"`; with `?download`
             after it, it is fetched if it is not there.
         validation_fraction: Share of the training images to keep back where
-            the data set has no validation split.
+            the dataset has no validation split.
     """
-    require("train", f"The data set 'tfds:{name}'", "tensorflow_datasets")
+    require("train", f"The dataset 'tfds:{name}'", "tensorflow_datasets")
     import tensorflow_datasets as tfds
 
     builder = open_builder(tfds, name)
@@ -80,7 +80,7 @@ def load(name, validation_fraction):
 
 
 def open_builder(tfds, name):
-    """Returns the builder of a data set that is prepared.
+    """Return the builder of a dataset that is prepared.
 
     Args:
         tfds: The module tensorflow_datasets.
@@ -97,7 +97,7 @@ def open_builder(tfds, name):
             return builder
     except (tfds.core.DatasetNotFoundError, ValueError, OSError) as error:
         raise InputError(
-            f"tensorflow-datasets has no data set {name!r}: "
+            f"tensorflow-datasets has no dataset {name!r}: "
             f"{str(error).splitlines()[0]}"
         ) from None
     finally:
@@ -150,7 +150,7 @@ def _check_network(name):
 
 
 def _splits(builder, fraction, channels):
-    """Returns the train, validation and test `Split`."""
+    """Return the train, validation and test `Split`."""
     names = list(builder.info.splits)
     if "train" not in names:
         raise InputError(
@@ -208,7 +208,7 @@ def _split(builder, spec, channels):
 
 
 def open_records(builder, spec):
-    """Returns the `Records` of a split, or what reads as they do.
+    """Return the `Records` of a split, or what reads as they do.
 
     Args:
         builder: As `open_builder` returns it.

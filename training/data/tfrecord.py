@@ -27,7 +27,7 @@ class Records:
     """
 
     def __init__(self, parts):
-        """Reads the lengths of all records.
+        """Read the lengths of all records.
 
         Args:
             parts: List of `(path, skip, take)`: `take` records after the
@@ -47,7 +47,7 @@ class Records:
         return len(self._places)
 
     def read(self, indices):
-        """Returns the data of records, an object array of `bytes`.
+        """Return the data of records, an object array of `bytes`.
 
         Args:
             indices: Array of integers.
@@ -69,7 +69,7 @@ class Records:
 
 
 def _index(path, skip, take):
-    """Returns offset and length of the data of each record, `(take, 2)`."""
+    """Return offset and length of the data of each record, `(take, 2)`."""
     places = np.empty((take, 2), "int64")
     try:
         file = os.open(path, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""The annotated objects of a data set, in flat arrays.
+"""The annotated objects of a dataset, in flat arrays.
 
 COCO has 860,000 of them: as one dictionary each they take gigabytes.
 """
@@ -115,7 +115,7 @@ class ObjectList:
         self._segmentations = SegmentationList() if masks else None
 
     def add(self, image, box, corners, label, area, crowd, segmentation=None):
-        """Adds an object; see the attributes of `Objects`."""
+        """Add an object; see the attributes of `Objects`."""
         self._images.append(image)
         self._boxes.extend(box)
         self._corners.extend(corners)
@@ -126,7 +126,7 @@ class ObjectList:
             self._segmentations.add(segmentation)
 
     def arrays(self, images):
-        """Returns the `Objects` of so many images."""
+        """Return the `Objects` of so many images."""
         owners = np.array(self._images)
         order = np.argsort(owners, kind="stable")
         ends = np.searchsorted(owners[order], np.arange(images + 1))

@@ -19,7 +19,7 @@ PALETTE = "tab10"
 
 
 def write_picture(path, image, found, names):
-    """Draws boxes, masks, classes and scores on an image.
+    """Draw boxes, masks, classes and scores on an image.
 
     Args:
         path: The PNG to write. It appears, or changes, once it is complete.

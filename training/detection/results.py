@@ -32,7 +32,7 @@ class Found(typing.NamedTuple):
 
 
 def in_file(found, row, resized, size):
-    """Iterates over the detections in one image of a batch.
+    """Iterate over the detections in one image of a batch.
 
     Args:
         found: What a detector finds, as arrays.
@@ -64,7 +64,7 @@ def in_file(found, row, resized, size):
 
 
 def coco_result(found, image_id, category_ids):
-    """Returns a detection as an entry of COCO's results format.
+    """Return a detection as an entry of COCO's results format.
 
     Args:
         found: `Found`.

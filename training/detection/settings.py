@@ -18,7 +18,7 @@ class DetectionSettings:
 
     Images keep their ratio, fit into the input and are padded with
     `mean_pixel` at the right and at the bottom; then all pixels are
-    normalised.
+    normalized.
 
     Attributes:
         class_names: Name of each label.
@@ -63,13 +63,13 @@ class DetectionSettings:
         return (self.height, self.width, self.channels)
 
     def save(self, folder):
-        """Writes `detection.json` for the models in a folder."""
+        """Write `detection.json` for the models in a folder."""
         text = json.dumps(dataclasses.asdict(self), indent=2) + "\n"
         write_text(pathlib.Path(folder) / self.FILE, text)
 
     @classmethod
     def load(cls, model):
-        """Reads the settings of a `.keras` file, which are beside it.
+        """Read the settings of a `.keras` file, which are beside it.
 
         Raises:
             InputError: if there are none, or they are damaged.

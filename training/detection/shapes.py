@@ -82,7 +82,7 @@ def _split(split, count, seed, masks):
 
 
 def draw(rng):
-    """Draws a image with one to three shapes that do not overlap.
+    """Draw an image with one to three shapes that do not overlap.
 
     Args:
         rng: `np.random.Generator`.

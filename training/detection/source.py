@@ -56,11 +56,11 @@ class DetectionSplit:
         return self.images.read(index)
 
     def skip(self, indices):
-        """Returns this split with more images that cannot be read."""
+        """Return this split with more images that cannot be read."""
         return dataclasses.replace(self, images=self.images.skip(indices))
 
     def select(self, indices):
-        """Returns the split of the images at `indices`, in that order."""
+        """Return the split of the images at `indices`, in that order."""
         indices = np.asarray(indices, "int64")
         return dataclasses.replace(
             self,
@@ -177,7 +177,7 @@ class DetectionSource:
 
 
 def image_split(size, load, name):
-    """Makes the `Split` of images that are loaded one by one.
+    """Make the `Split` of images that are loaded one by one.
 
     Args:
         size: Number of images.

@@ -24,10 +24,10 @@ def fitted_sizes(sizes, input_shape):
 
 
 def resize_to_fit(image, input_shape, flip=False):
-    """Resizes an image so that it just fits into a shape, and pads it.
+    """Resize an image so that it just fits into a shape, and pad it.
 
     At the right and at the bottom comes `mean_pixel`, 0 once it is
-    normalised: with black, small detectors find dark objects along the edge.
+    normalized: with black, small detectors find dark objects along the edge.
     What becomes smaller is antialiased, as with Pillow.
 
     Args:
@@ -61,7 +61,7 @@ def resize_to_fit(image, input_shape, flip=False):
 
 
 def place_boxes(boxes, labels, old, new, flip):
-    """Moves boxes with their image.
+    """Move boxes with their image.
 
     Args:
         boxes: float32 `(max_objects, 4)`, corners in pixels of the file.

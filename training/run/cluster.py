@@ -8,8 +8,8 @@ import typing
 import numpy as np
 import tensorflow as tf
 
-from eca_keras.errors import HostLost
 from eca_keras.errors import InputError
+from eca_keras.errors import WorkerLost
 from eca_keras.training.config import StrategyName
 from eca_keras.training.run.watchdog import Watchdog
 from eca_keras.utils.checks import check_choice
@@ -19,7 +19,7 @@ _WIRE = {"u": np.int64, "i": np.int64, "b": np.int64, "f": np.float64}
 
 
 def make_strategy(name):
-    """Returns the `tf.distribute.Strategy` for a name, on this worker.
+    """Return the `tf.distribute.Strategy` for a name, on this worker.
 
     Args:
         name: `"auto"` (all GPUs, or else the CPU), `"one-device"`,
@@ -50,7 +50,7 @@ def _tpu_strategy():
 
 
 def check_batch_size(batch_size, strategy):
-    """Refuses a batch that does not divide among the replicas."""
+    """Refuse a batch that does not divide among the replicas."""
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:
         raise InputError(
@@ -63,7 +63,7 @@ class Cluster:
     """The workers of a run, one or several, each of which runs the same code.
 
     As a context manager it watches over waiting for other workers, and makes
-    `HostLost` of the errors that TensorFlow raises when one is gone. It has
+    `WorkerLost` of the errors that TensorFlow raises when one is gone. It has
     to be entered before anything is computed with TensorFlow.
 
     Args:
@@ -112,7 +112,7 @@ class Cluster:
             # TensorFlow would wait for the other workers at exit.
             error.leave_at_once = True
         if self.several and isinstance(error, tf.errors.OpError):
-            lost = HostLost(
+            lost = WorkerLost(
                 f"{self._title} lost another worker "
                 f"({type(error).__name__}). Start all workers again, with "
                 "--resume"
@@ -134,7 +134,7 @@ class Cluster:
         return bool(self.workers)
 
     def allow(self, what):
-        """Gives the next wait for other workers its time.
+        """Give the next wait for other workers its time.
 
         Args:
             what: What is told, after the worker and the time, if it is over.
@@ -147,7 +147,7 @@ class Cluster:
             )
 
     def share(self, value):
-        """Returns what the chief passed, anything that JSON can hold."""
+        """Return what the chief passed, anything that JSON can hold."""
         if not self.several:
             return value
         text = np.frombuffer(json.dumps(value).encode(), "uint8")
@@ -157,7 +157,7 @@ class Cluster:
         return json.loads(text.tobytes())
 
     def from_chief(self, arrays):
-        """Returns the arrays that the chief passed, on every worker.
+        """Return the arrays that the chief passed, on every worker.
 
         Args:
             arrays: List of NumPy arrays, of the same shapes and types on all
@@ -199,7 +199,7 @@ class Cluster:
         return self.strategy.run(on_replica, args=(own,))
 
     def unify(self, variables):
-        """Gives variables the values of the first replica everywhere.
+        """Give variables the values of the first replica everywhere.
 
         What BatchNormalization has seen differs between replicas, unless it
         is synchronized.
@@ -215,7 +215,7 @@ class Cluster:
 
 
 def _resolver(name):
-    """Returns what knows the workers, or `None` where there is but this one."""
+    """Return what knows the workers, or `None` where there is but this one."""
     if name not in ("auto", "multi-worker"):
         return None
     if "TF_CONFIG" in os.environ:
@@ -266,7 +266,7 @@ def _check_tf_config(text):
 
 
 def _members(resolver):
-    """Returns the addresses of the workers and the index of this one."""
+    """Return the addresses of the workers and the index of this one."""
     if resolver is None:
         return (), 0
     workers = tuple(resolver.cluster_spec().as_dict()["worker"])

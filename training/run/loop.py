@@ -57,7 +57,7 @@ def train(
         InputError: if something in `config` cannot be done.
         Diverged: if the loss becomes infinite or NaN.
         Interrupted: if a signal asked to stop; the state is saved.
-        HostLost: if another worker ended or cannot be reached.
+        WorkerLost: if another worker ended or cannot be reached.
     """
     require("train", "Training", "matplotlib", "tensorboard", "tqdm")
     with Cluster(config.strategy, config.worker_timeout) as cluster:

@@ -27,7 +27,7 @@ class Watchdog:
         )
 
     def allow(self, seconds, sentence):
-        """Starts the clock anew.
+        """Start the clock anew.
 
         Args:
             seconds: Until the process is killed, unless this is called again.

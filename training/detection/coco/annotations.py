@@ -34,7 +34,7 @@ class AnnotationReader:
         self._objects = ObjectList(masks)
 
     def add(self, annotation, place):
-        """Adds an annotation, or complains.
+        """Add an annotation, or complain.
 
         Args:
             annotation: A dictionary, as far as that is not to be checked.
@@ -47,7 +47,7 @@ class AnnotationReader:
             self._complaints.add("annotation", name, error)
 
     def objects(self, images):
-        """Returns the `Objects` of so many images."""
+        """Return the `Objects` of so many images."""
         return self._objects.arrays(images)
 
     def _add(self, annotation):

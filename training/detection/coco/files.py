@@ -11,7 +11,7 @@ from eca_keras.training.detection.source import image_split
 
 
 def file_split(paths, sizes):
-    """Makes the `Split` of image files.
+    """Make the `Split` of image files.
 
     Args:
         paths: Their paths.
@@ -29,7 +29,7 @@ def file_split(paths, sizes):
 
 
 def decode_as_annotated(content, size):
-    """Decodes an image file that was annotated at a size.
+    """Decode an image file that was annotated at a size.
 
     It is turned as Exif says, which is how it was shown to whoever annotated
     it, unless it has the annotated size only if it is not turned.

@@ -82,7 +82,7 @@ def _split_files(root, argument):
 
 
 def read_split(file, folder, *, masks, on_bad_annotation, on_bad_image):
-    """Reads a file of annotations.
+    """Read a file of annotations.
 
     Args:
         file, folder: Paths of the annotations and of the images.
@@ -143,7 +143,7 @@ def _read_json(file):
 
 
 def _categories(file, entries):
-    """Names of the categories by their ids, in the order of the ids."""
+    """Return the names of the categories by their ids, in the order of the ids."""
     names, seen = {}, set()
     for place, entry in enumerate(entries):
         try:
@@ -159,7 +159,7 @@ def _categories(file, entries):
 
 
 def _images(entries, folder, complaints, missing):
-    """Finds the images.
+    """Find the images.
 
     Returns:
         A dictionary from ids to `(index, height, width)`, to `None` where an

@@ -10,7 +10,7 @@ MARGIN = 1
 
 
 def check_outline(segmentation, size):
-    """Reads a `segmentation` of COCO's files.
+    """Read a `segmentation` of COCO's files.
 
     Args:
         segmentation: As in the file, whatever that is.

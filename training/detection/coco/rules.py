@@ -34,7 +34,7 @@ class Broken(ValueError):
 
 
 def check_bad_annotation(on_bad_annotation):
-    """Refuses what is not in `ON_BAD_ANNOTATION`."""
+    """Refuse what is not in `ON_BAD_ANNOTATION`."""
     if on_bad_annotation not in ON_BAD_ANNOTATION:
         raise InputError(
             "`on_bad_annotation` must be one of "
@@ -57,7 +57,7 @@ class Complaints:
         self._names = {}
 
     def add(self, what, name, error):
-        """Takes down what is left out, or refuses it.
+        """Take down what is left out, or refuse it.
 
         Args:
             what: `"annotation"` or `"image"`.
@@ -69,7 +69,7 @@ class Complaints:
         self.note(what, name, "left out", error.rule)
 
     def note(self, what, name, fate, rule):
-        """Takes down what is not as it should be."""
+        """Take down what is not as it should be."""
         self._names.setdefault((what, fate, rule), []).append(str(name))
 
     def notes(self):
@@ -82,7 +82,7 @@ class Complaints:
 
 
 def nothing_left(rule, notes):
-    """Returns the refusal of data of which nothing can be used.
+    """Return the refusal of data of which nothing can be used.
 
     Args:
         rule: What there is none of.
@@ -99,7 +99,7 @@ def entry_name(entry, place):
 
 
 def check_keys(entry, keys):
-    """Refuses an entry that lacks some of `keys`."""
+    """Refuse an entry that lacks some of `keys`."""
     rule = f"it must have the keys {', '.join(keys)}"
     if not isinstance(entry, dict):
         raise Broken(rule, entry=entry)
@@ -109,7 +109,7 @@ def check_keys(entry, keys):
 
 
 def check_id(entry, seen):
-    """Refuses an id that is no integer or among those `seen`; adds it."""
+    """Refuse an id that is no integer or among those `seen`; add it."""
     number = entry["id"]
     if type(number) is not int or abs(number) >= 2**63:
         raise Broken("`id` must be an integer", id=number)

@@ -15,7 +15,7 @@ _MOST = 7
 
 
 def lengths(code):
-    """Reads a compressed string.
+    """Read a compressed string.
 
     Args:
         code: `bytes`.
@@ -62,7 +62,7 @@ def cover(runs, size):
 
 
 def compress(runs, size):
-    """Makes the string, `bytes`, of the lengths of an image."""
+    """Make the string, `bytes`, of the lengths of an image."""
     from pycocotools import mask as coco_masks
 
     rle = {"size": list(size), "counts": np.asarray(runs).tolist()}

@@ -110,7 +110,7 @@ class SegmentationList:
         self._spans = array.array("q")
 
     def add(self, segmentation):
-        """Adds an object.
+        """Add an object.
 
         Args:
             segmentation: `bytes`, a code, or a list of float64 arrays, its
@@ -127,7 +127,7 @@ class SegmentationList:
         self._spans.extend([byte, len(self._codes)])
 
     def arrays(self):
-        """Returns the `Segmentations`."""
+        """Return the `Segmentations`."""
         return Segmentations(
             points=np.array(self._points),
             ends=np.array(self._ends),

@@ -47,7 +47,7 @@ OBJECT_FEATURES = {"id", "area", "bbox", "label", "is_crowd"}
 
 
 def load(name, masks, on_bad_annotation, on_bad_image):
-    """Opens a data set with the features of `coco/2017`.
+    """Open a dataset with the features of `coco/2017`.
 
     Args:
         name: As for `tfds.load`; with `?download` after it, it is fetched if
@@ -64,7 +64,7 @@ def load(name, masks, on_bad_annotation, on_bad_image):
             "MaskRCNN learns from 'coco:FOLDER', other detectors from both. "
             "Received: masks=True"
         )
-    require("train", f"The data set 'tfds:{name}'", "tensorflow_datasets")
+    require("train", f"The dataset 'tfds:{name}'", "tensorflow_datasets")
     import tensorflow_datasets as tfds
 
     builder = open_builder(tfds, name)
@@ -89,7 +89,7 @@ def load(name, masks, on_bad_annotation, on_bad_image):
 
 
 def _check_features(name, features):
-    """Returns the feature of the labels."""
+    """Return the feature of the labels."""
     if set(features or ()) >= FEATURES:
         objects = features["objects"]
         objects = getattr(objects, "feature", objects)
@@ -104,7 +104,7 @@ def _check_features(name, features):
 
 
 def _read_split(title, records, names, on_bad_annotation, on_bad_image):
-    """Returns the `DetectionSplit` of some records, and sentences."""
+    """Return the `DetectionSplit` of some records, and sentences."""
     complaints = Complaints(title, on_bad_annotation)
     unreadable = Complaints(title, on_bad_image)
     labels = {label: label for label in range(len(names))}
@@ -149,7 +149,7 @@ def _read_split(title, records, names, on_bad_annotation, on_bad_image):
 
 
 def _loader(records, kept, sizes):
-    """Returns the function that loads an image."""
+    """Return the function that loads an image."""
     with tf.device("CPU"):
         kept, sizes = tf.constant(kept, tf.int64), tf.constant(sizes)
 
@@ -166,7 +166,7 @@ def _loader(records, kept, sizes):
 
 
 def _examples(records):
-    """Iterates over what all records say, the images themselves apart.
+    """Iterate over what all records say, the images themselves apart.
 
     Yields:
         Id of the image; its height and width, or why it cannot be read; and
@@ -203,7 +203,7 @@ def _size(content):
 
 
 def _annotations(image, size, ids, labels, boxes, areas, crowds):
-    """Makes annotations as in COCO's files of one example."""
+    """Make annotations as in COCO's files of one example."""
     if isinstance(size, str):
         return []
     # Corners `y1, x1, y2, x2`, as fractions of the sides.
