@@ -239,7 +239,7 @@ def _orders(summary):
     )
     return [
         f"By their means here: {_names(found)}.",
-        f"By what the paper printed: {_names(printed)}.",
+        f"By what the paper reports: {_names(printed)}.",
         f"Both put {agree} of {len(pairs)} pairs in the same order; chance "
         f"alone would give {len(pairs) / 2:g}.",
     ]

@@ -143,7 +143,7 @@ def _read_json(file):
 
 
 def _categories(file, entries):
-    """Return the names of the categories by their ids, in the order of the ids."""
+    """Return the names of the categories by their ids, in their order."""
     names, seen = {}, set()
     for place, entry in enumerate(entries):
         try:
