@@ -15,8 +15,6 @@ from eca_keras.utils.checks import check_choice
 if TYPE_CHECKING:
     import keras
 
-    from eca_keras.applications.detection.detector import Detector
-
 _RESNET = "eca_keras.applications.resnet"
 _DETECTION = "eca_keras.applications.detection"
 
@@ -104,7 +102,7 @@ def find_builder(name: str) -> Callable[..., keras.Model]:
     return _load(BUILDERS[name].module, name)
 
 
-def find_detector(name: str) -> type[Detector]:
+def find_detector(name: str) -> type[keras.Model]:
     """Return the detector's class of a name."""
     check_choice("detector", name, DETECTORS)
     return _load(DETECTORS[name].module, name)

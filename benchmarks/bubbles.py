@@ -58,13 +58,13 @@ def write_bubbles(rows, path, accuracies=None):
     Args:
         rows: List of `NetworkSpeed`. Where there are no accuracies, the
             speed is that of the first task in it.
-        path: The picture, such as `networks.png` or `.svg`. It only appears,
+        path: The figure, such as `networks.png` or `.svg`. It only appears,
             or changes, once it is complete.
         accuracies: What `read_accuracies` returns. Networks that it does not
             have are left out.
 
     Raises:
-        InputError: if the name of the file is not that of a picture, or no
+        InputError: if the name of the file is not that of a figure, or no
             network is left.
     """
     points = _points(rows, accuracies)

@@ -32,12 +32,12 @@ SPREADS = {
 # What background has more than a class: few regions hold an object.
 BACKGROUND = 7.0
 
-# Sides of the blocks of one colour that a picture is the sum of, in pixels.
+# Sides of the blocks of one colour that an image is the sum of, in pixels.
 BLOCKS = (4, 16, 64, 256)
 
 
-class Trunk(nn.Module):
-    """A network up to its last stage, and a pyramid on all of them."""
+class Backbone(nn.Module):
+    """A network up to its last stage, and a pyramid on all stages."""
 
     def __init__(self, depths, bottleneck, kernel_sizes, channels):
         super().__init__()
@@ -70,16 +70,16 @@ class Anchors(AnchorGenerator):
         return super().grid_anchors(grid_sizes, strides)
 
 
-def make_model(classes, channels=256, **trunk):
+def make_model(classes, channels=256, **backbone):
     """Return torchvision's Mask R-CNN with its own defaults.
 
     Args:
         classes: Number of classes, background not counted.
         channels: Of the pyramid.
-        **trunk: Of `Trunk`.
+        **backbone: Of `Backbone`.
     """
     return detection.MaskRCNN(
-        Trunk(channels=channels, **trunk),
+        Backbone(channels=channels, **backbone),
         classes + 1,
         rpn_anchor_generator=Anchors(
             tuple((size,) for size in (32, 64, 128, 256, 512)),
@@ -112,13 +112,13 @@ class Server:
         return {"parameters": count}
 
     def draw(self, height, width, seed, weights, images):
-        """Write weights that find objects, and the picture they do it in."""
+        """Write weights that find objects, and the image they do it in."""
         torch.manual_seed(seed)
-        picture = draw_picture(height, width)
+        image = draw_image(height, width)
         with torch.inference_mode():
-            draw_weights(self.model, picture)
+            draw_weights(self.model, image)
         torch.save(self.model.state_dict(), weights)
-        np.save(images, picture.permute(0, 2, 3, 1).numpy())
+        np.save(images, image.permute(0, 2, 3, 1).numpy())
         return {}
 
     def load(self, weights, images):
@@ -162,15 +162,15 @@ def find(model, images, features):
     return found
 
 
-def draw_picture(height, width):
+def draw_image(height, width):
     """Noise at several scales, `(1, 3, height, width)`."""
-    picture = torch.zeros((1, 3, height, width))
+    image = torch.zeros((1, 3, height, width))
     for side in BLOCKS:
         rows, columns = -(-height // side), -(-width // side)
         blocks = torch.randn((1, 3, rows, columns))
         blocks = blocks.repeat_interleave(side, 2).repeat_interleave(side, 3)
-        picture += blocks[:, :, :height, :width]
-    return picture / len(BLOCKS) ** 0.5
+        image += blocks[:, :, :height, :width]
+    return image / len(BLOCKS) ** 0.5
 
 
 def draw_weights(model, images):
@@ -178,7 +178,7 @@ def draw_weights(model, images):
 
     A fresh network hardly looks at its input, and would agree with any other
     one. Here every normalization starts from what comes in, and every last
-    layer answers with a given deviation.
+    layer answers with a given standard deviation.
     """
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     for norm in norms:
@@ -205,7 +205,7 @@ def draw_weights(model, images):
 
 
 def spread(layer, deviation, call):
-    """Have a layer answer with a mean of 0 and a deviation, per channel."""
+    """Give the outputs of a layer mean 0 and a standard deviation each."""
     seen = []
     hook = layer.register_forward_hook(
         lambda _, __, answer: seen.append(answer.transpose(0, 1).flatten(1))

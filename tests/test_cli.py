@@ -11,6 +11,7 @@ from PIL import Image
 import eca_keras
 from eca_keras import cli
 from eca_keras import errors
+from eca_keras.commands.options import as_typed
 from eca_keras.commands.train import Train
 from eca_keras.training import TrainConfig
 from eca_keras.training.trained import Trained
@@ -23,6 +24,18 @@ def run(tmp_path_factory):
     options = ["--epochs", "3", "--batch-size", "64", "--image-size", "8"]
     assert cli.main(["train", *options, "--output", str(output)]) == 0
     return output
+
+
+def test_train_says_what_is_next(tmp_path, capsys):
+    output = tmp_path / "a run"
+    options = ["--epochs", "1", "--image-size", "8", "--export", "tflite"]
+    assert cli.main(["train", *options, "--output", str(output)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[-2:] == [
+        f"Next: eca-keras evaluate --model '{output}'",
+        f"      eca-keras predict IMAGE --model '{output}'",
+    ]
+    assert any(re.fullmatch(r"top-1 +\d+\.\d\d%", line) for line in said)
 
 
 def test_train_exports(run):
@@ -135,6 +148,46 @@ def test_config_file_and_overrides(tmp_path):
     assert command.kernel_size == "paper"
     assert not command.check_images
     assert not command.export
+
+
+@pytest.mark.parametrize(
+    ("text", "typed"),
+    [
+        (
+            "`image_size` must be 8. Received: image_size=4",
+            "`--image-size` must be 8. Received: --image-size 4",
+        ),
+        (
+            "`kernel_size` is odd. Received: kernel_size=[3, 4]",
+            "`--kernel-size` is odd. Received: --kernel-size 3 4",
+        ),
+        (
+            "`momentum` must be positive with nesterov=True",
+            "`--momentum` must be positive with --nesterov",
+        ),
+        ("must be off: xla=False, data='x'", "must be off: --no-xla, --data x"),
+        # What is no option, or no name of one, stays.
+        ("`images` of `f(x.data=...)`", "`images` of `f(x.data=...)`"),
+        ("Received: places=3", "Received: places=3"),
+    ],
+)
+def test_errors_name_the_option_as_typed(text, typed):
+    assert as_typed(text, Train) == typed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["evaluate", "--results", "a.json"], "results"),
+        (["predict", "a.png", "--threshold", "0.5"], "threshold"),
+        (["predict", "a.png", "--figures", "a"], "figures"),
+    ],
+)
+def test_options_of_a_detector(arguments, option, run, capsys):
+    said = refused([*arguments, "--model", str(run)], capsys)
+    assert f"`--{option}` is for detectors; {run} holds a classifier" in said
+    with_pixels = ["export", "a.onnx", "--sizes", "--model", str(run)]
+    assert "must only be given for a detector" in refused(with_pixels, capsys)
 
 
 @pytest.fixture

@@ -308,7 +308,7 @@ def test_bad_arguments(checkpoint, tmp_path, capsys):
     labels = tmp_path / "labels.txt"
     labels.write_text("cat\n\ndog\npig\n")
     said = refused([path, output, "--labels", str(labels)], capsys)
-    assert "`labels` must be a file of 4 lines" in said
+    assert "`--labels` must be a file of 4 lines" in said
     (tmp_path / "file").write_text("precious")
     refused([path, str(tmp_path / "file" / "out.keras")], capsys)
     assert {p.name for p in tmp_path.iterdir()} == {"labels.txt", "file"}

@@ -196,7 +196,7 @@ def test_a_model_without_attention_has_heat_maps(tmp_path, capsys):
     captured = capsys.readouterr()
     sentence = "Only Grad-CAM is shown: `model` must have channel attention"
     assert sentence in captured.err
-    output = run / "model.pictures"
+    output = run / "model.figures"
     assert {path.name for path in output.iterdir()} == {
         *("index.html", "numbers.npz", "grad-cam.png")
     }
@@ -261,7 +261,7 @@ def test_a_trained_network(tmp_path):
     options = ["--epochs", "8", "--image-size", "16", "--export"]
     assert cli.main(["train", *options, "--output", str(run)]) == 0
     assert cli.main(["visualize", str(run)]) == 0
-    output = run / "model.pictures"
+    output = run / "model.figures"
     assert {path.name for path in output.iterdir()} == FILES
     rows = rows_of(output / "layers.csv")
     assert len(rows) == 9

@@ -82,7 +82,8 @@ class RunConfig:
             validation, where the data has no such split.
         on_bad_image: 'fail' names an unreadable image and stops. 'skip' takes
             another one instead and names it at the end.
-        attention: 'eca', another attention module, or 'none'.
+        attention: 'eca', 'eca_circular', 'eca_ns', 'eca_spatial', 'se',
+            'se_var1', 'se_var2', 'se_var3', 'se_gc', 'cbam', 'gc' or 'none'.
         kernel_size: 'adaptive' (Eq. 12 of the paper), 'paper' (of the
             released weights), an odd integer, or one per stage.
         alpha: Width multiplier of an ECAMobileNetV2.

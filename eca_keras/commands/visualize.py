@@ -29,7 +29,7 @@ class Visualize:
 
     Args:
         model: Folder of a run, or a .keras file in it.
-        output: The folder to write; by default NAME.pictures beside
+        output: The folder to write; by default NAME.figures beside
             NAME.keras. An earlier one is replaced.
         data: Dataset, as in `eca-keras train`; by default that of the run.
         split: Images to take: 'train', 'validation' or 'test'. By default
@@ -83,7 +83,7 @@ class Visualize:
             raise InputError(str(error)) from error
         if findings.note:
             print(f"eca-keras: {findings.note}", file=sys.stderr, flush=True)
-        output = self.output or trained.path.with_suffix(".pictures")
+        output = self.output or trained.path.with_suffix(".figures")
         report.write(
             output,
             findings,

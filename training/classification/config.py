@@ -23,6 +23,8 @@ class TrainConfig(RunConfig):
     Those of all runs are described at `RunConfig`.
 
     Args:
+        recipe: 'small', 'fashion-mnist', 'paper-resnet', 'paper-mobilenetv2' or
+            'modern': where settings come from that are not given.
         data: 'digits', 'fashion-mnist', 'fashion-mnist:FOLDER',
             'folder:PATH' or 'tfds:NAME'.
         check_images: Decode every file of a folder once before training, so

@@ -30,6 +30,8 @@ class DetectConfig(RunConfig):
     Those of all runs are described at `RunConfig`.
 
     Args:
+        recipe: 'shapes' or '1x' (of mmdet, on COCO): where settings come from
+            that are not given.
         data: 'shapes', 'shapes:N', 'coco:FOLDER',
             'coco:IMAGES,ANNOTATIONS.json' or 'tfds:coco/2017'.
         max_objects: Objects of a training image; of more, the largest are
