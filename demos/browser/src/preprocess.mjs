@@ -1,4 +1,4 @@
-// From the pixels of a picture to what the network sees: the steps of
+// From the pixels of an image to what the network sees: the steps of
 // eca-keras, and of demos/phone/classify.py. A canvas would resize without
 // antialiasing, which costs accuracy.
 
@@ -22,7 +22,7 @@ function toByte(x) {
 }
 
 // For each of `size` pixels: the first pixel of `old` that counts, and the
-// weights from there on. A smaller picture has a wider kernel: antialiasing.
+// weights from there on. A smaller image has a wider kernel: antialiasing.
 function windows(old, size, interpolation) {
   const scale = old / size;
   const wide = Math.max(scale, 1);
