@@ -31,37 +31,37 @@ def metrics(names, prefix=""):
 
 
 @pytest.mark.parametrize(
-    ("shown", "trained"),
+    ("shown", "trained", "validated"),
     [
-        (classification.SHOWN, ("loss", "top1")),
-        (detection.SHOWN, ("loss",)),
+        (classification.SHOWN, ("loss", "top1"), ("loss", "top1")),
+        (detection.SHOWN, ("loss",), ("AP", "AP50", "mask_AP")),
     ],
     ids=["classifier", "detector"],
 )
-def test_a_line_fits_a_terminal(shown, trained, clock, capsys):
+def test_a_line_fits_a_terminal(shown, trained, validated, clock, capsys):
     lines = Progress(2, 400, 10, 64, shown)
     for step in range(1, 11):
-        clock.now += 36000
+        clock.now += 1000
         lines.step(step, dict)
     row = {
         "epoch": 100,
         "seconds": 1234.5,
         **metrics(trained),
-        **metrics(shown, "val_"),
+        **metrics(validated, "val_"),
     }
-    row["loss"] = row["val_loss"] = 12.3456
+    row["loss"] = 12.3456
     lines.epoch(10, row)
     line = capsys.readouterr().out.rstrip("\n")
     assert len(line) <= 80, line
-    assert line.startswith("epoch 100/400: loss 12.3456")
-    assert re.search(r"1234 s, \d+(\.\d)? [hd] left$", line)
+    assert line.startswith("epoch 100/400: loss 12.346")
+    assert re.search(r", \d+\.\d d left$", line)
 
 
 def test_an_epoch_that_was_not_evaluated(capsys):
     lines = Progress(2, 3, 1, 1, classification.SHOWN)
     row = {"epoch": 1, "seconds": 1.0, "loss": 0.5, "top1": 0.25}
     lines.epoch(1, {**row, "val_loss": None, "val_top1": None})
-    expected = "epoch 1/3: loss 0.5000, top-1 25.00%, 1 s\n"
+    expected = "epoch 1/3: loss 0.500, top-1 25.00%\n"
     assert capsys.readouterr().out == expected
 
 

@@ -19,7 +19,7 @@ from eca_keras.training.run.task import Wording
 from eca_keras.training.run.task import check_devices
 from eca_keras.training.run.task import count_outputs
 
-SHOWN = {"loss": "loss {:.4f}", "top1": "top-1 {:.2%}"}
+SHOWN = {"loss": "loss {:.3f}", "top1": "top-1 {:.2%}"}
 PANELS = (
     Panel(
         "Cross-entropy (nats)",

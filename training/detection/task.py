@@ -28,7 +28,7 @@ from eca_keras.training.run.task import count_outputs
 from eca_keras.utils.checks import refusal
 
 SHOWN = {
-    "loss": "loss {:.4f}",
+    "loss": "loss {:.3f}",
     "AP": "AP {:.3f}",
     "AP50": "AP50 {:.3f}",
     f"{MASK}AP": "mask AP {:.3f}",

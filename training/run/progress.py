@@ -69,7 +69,7 @@ class Progress:
         """
         self.pause()
         if self.verbose:
-            parts = [self._metrics(row), f"{row['seconds']:.0f} s"]
+            parts = [self._metrics(row)]
             if (left := self._seconds_left(step)) is not None:
                 parts.append(f"{duration(left)} left")
             number = f"{row['epoch']}/{self.epochs}"
@@ -79,18 +79,18 @@ class Progress:
 
     def _metrics(self, row):
         """The metrics of training, and those of validation in brackets."""
-        texts = []
+        trained, validated = [], []
         for name, text in self.shown.items():
-            trained, validated = row.get(name), row.get(VALIDATION + name)
-            label, _, value = text.rpartition(" ")
-            if trained is None and validated is not None:
-                texts.append("val " + text.format(validated))
-            elif validated is not None:
-                validated = value.format(validated)
-                texts.append(f"{text.format(trained)} (val {validated})")
-            elif trained is not None:
-                texts.append(text.format(trained))
-        return ", ".join(texts)
+            here, there = row.get(name), row.get(VALIDATION + name)
+            value = text.rpartition(" ")[2]
+            if here is None and there is not None:
+                validated.append(text.format(there))
+            elif here is not None:
+                beside = "" if there is None else f" (val {value})"
+                trained.append(text.format(here) + beside.format(there))
+        if validated:
+            trained.append(f"val {' '.join(validated)}")
+        return ", ".join(trained)
 
     def _seconds_left(self, step):
         """Seconds until the last step, `None` where that is not known yet."""
