@@ -1,5 +1,7 @@
 """The command line, in this process: output and exit codes."""
 
+import contextlib
+import io
 import json
 import pathlib
 import re
@@ -18,24 +20,61 @@ from eca_keras.training.trained import Trained
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run that went through the command line, SavedModel and TFLite too."""
-    output = tmp_path_factory.mktemp("cli") / "run"
+def printed_run(tmp_path_factory):
+    """A run that went through the command line, and what that printed."""
+    output = tmp_path_factory.mktemp("cli") / "a run"
     options = ["--epochs", "3", "--batch-size", "64", "--image-size", "8"]
-    assert cli.main(["train", *options, "--output", str(output)]) == 0
-    return output
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert cli.main(["train", *options, "--output", str(output)]) == 0
+    return output, printed.getvalue()
 
 
-def test_train_says_what_is_next(tmp_path, capsys):
-    output = tmp_path / "a run"
-    options = ["--epochs", "1", "--image-size", "8", "--export", "tflite"]
-    assert cli.main(["train", *options, "--output", str(output)]) == 0
-    said = capsys.readouterr().out.splitlines()
+@pytest.fixture(scope="module")
+def run(printed_run):
+    return printed_run[0]
+
+
+def test_train_says_what_is_next(printed_run):
+    output, said = printed_run
+    said = said.splitlines()
     assert said[-2:] == [
         f"Next: eca-keras evaluate --model '{output}'",
         f"      eca-keras predict IMAGE --model '{output}'",
     ]
     assert any(re.fullmatch(r"top-1 +\d+\.\d\d%", line) for line in said)
+    # Absolute paths of a test may be long; all else fits a terminal.
+    assert not [x for x in said if len(x) > 80 and str(output) not in x]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("train --epohcs 3", "no option `--epohcs`. Did you mean `--epochs`?"),
+        (
+            "train --epochs many",
+            "`--epochs` must be an integer. Received: --ep",
+        ),
+        (
+            "train --alpha wide",
+            "`--alpha` must be a number. Received: --alpha w",
+        ),
+        ("train --epochs", "`--epochs` must have a value. See eca-keras train"),
+        ("train more", "There is no argument `more`. See eca-keras train --he"),
+        ("export", "`OUTPUT` must be given. See eca-keras export --help"),
+        ("trian", "no command 'trian'. Did you mean `eca-keras train`?"),
+    ],
+)
+def test_typos_are_one_sentence(arguments, sentence, capsys):
+    try:
+        code = cli.main(arguments.split())
+    except SystemExit as end:
+        code = end.code
+    assert code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    [line] = printed.err.splitlines()
+    assert line.startswith("eca-keras: ")
+    assert sentence in line
 
 
 def test_train_exports(run):

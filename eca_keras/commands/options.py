@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import io
 import re
 import textwrap
@@ -37,9 +38,10 @@ def parse(kind: type, arguments: Sequence[str], prog: str) -> Any:
         prog: What the help calls it.
 
     Raises:
-        SystemExit: after the help was printed, or with 2 on bad options.
-        InputError: if a value is none of its choices.
+        SystemExit: after the help was printed.
+        InputError: if an option is none, or has a bad value.
     """
+    _check_flags(kind, arguments)
     arguments = _names_first(kind, arguments)
     with told_as_typed(kind):
         command = _parse(kind, arguments, prog)
@@ -97,6 +99,18 @@ def _with_value(flag, value):
     return f"{flag} {value}".rstrip() if flag.startswith("--") else value
 
 
+def _check_flags(kind, arguments):
+    """Refuse an option that there is not, and name one that is like it."""
+    flags = [o.flag for o in options_of(kind) if o.flag.startswith("--")]
+    known = {"--help", *flags, *(f"--no-{flag[2:]}" for flag in flags)}
+    for word in arguments:
+        flag = word.partition("=")[0].replace("_", "-")
+        if word.startswith("--") and flag not in known:
+            [close] = difflib.get_close_matches(flag, flags, 1) or [None]
+            hint = f" Did you mean `{close}`?" if close else ""
+            raise InputError(f"There is no option `{flag}`.{hint}")
+
+
 def _names_first(kind, arguments):
     """Return arguments in which no list of numbers runs into the names.
 
@@ -121,9 +135,12 @@ def _names_first(kind, arguments):
 
 def _parse(kind, arguments, prog, given=None):
     """Parse with the defaults of `given`, a command, if there is one."""
-    printed = io.StringIO()
+    printed, complaint = io.StringIO(), io.StringIO()
     try:
-        with contextlib.redirect_stdout(printed):
+        with (
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(complaint),
+        ):
             parsed = tyro.cli(
                 _parser(kind, given),
                 prog=prog,
@@ -131,8 +148,10 @@ def _parse(kind, arguments, prog, given=None):
                 config=(tyro.conf.OmitArgPrefixes,),
             )
     except SystemExit as end:
-        if not end.code:
-            print(_help(kind, prog, printed.getvalue()))
+        if end.code:
+            sentence = _sentence(kind, complaint.getvalue())
+            raise InputError(f"{sentence}. See {prog} --help") from None
+        print(_help(kind, prog, printed.getvalue()))
         raise
     values = {}
     for name, value in vars(parsed).items():
@@ -144,6 +163,32 @@ def _parse(kind, arguments, prog, given=None):
             if option.choices and isinstance(one, str):
                 check_choice(option.name, one, option.choices)
     return kind(**values)
+
+
+# What tyro says, and how we say it.
+_SENTENCES = {
+    r"Error parsing (--[\w-]+): .*'(.*)'$": (
+        r"`\1` must be METAVAR. Received: \1 \2"
+    ),
+    r"Missing from .*?: (\S+) .*": r"`\1` must be given",
+    r"Missing value for argument '(\S+)'.*": r"`\1` must have a value",
+    r"Unrecognized options: (.*)": r"There is no argument `\1`",
+}
+
+
+def _sentence(kind, complaint):
+    """Return what is between the rules of a complaint of tyro's, in a line."""
+    between = re.split(r"^[\W_]*[-─]{5,}[\W_]*$", complaint, flags=re.MULTILINE)
+    text = " ".join(between[1 if len(between) > 1 else 0].split()).rstrip(".")
+    metavars = {option.flag: option.metavar for option in options_of(kind)}
+    for pattern, sentence in _SENTENCES.items():
+        if found := re.match(pattern, text):
+            words = metavars.get(found[1], "")
+            words = {"INT": "an integer", "NUMBER": "a number"}.get(
+                words, words
+            )
+            return found.expand(sentence).replace("METAVAR", words)
+    return text
 
 
 def _parser(kind, given):

@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import json
 import os
+import textwrap
 from typing import Any
 
 from eca_keras.errors import ExportMismatch
@@ -116,7 +117,7 @@ class Report:
         if not self.varies:
             notes.append(f"{self.doubt()}: this comparison proves little")
         rows.extend(("note", note) for note in notes)
-        lines = [f"  {name:<20}{value}" for name, value in rows]
+        lines = [_row(name, value) for name, value in rows]
         return "\n".join([f"{self.format}: {self.path}", *lines])
 
     def write(self, file):
@@ -132,3 +133,14 @@ class Report:
         with open(file, "w", encoding="utf-8") as stream:
             json.dump(values, stream, indent=2)
             stream.write("\n")
+
+
+def _row(name, value):
+    return textwrap.fill(
+        value,
+        80,
+        initial_indent=f"  {name:<20}",
+        subsequent_indent=" " * 22,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
