@@ -199,7 +199,9 @@ def _parser(kind, given):
         argument = _argument(kind, option, default)
         groups.setdefault(option.group, []).append(argument)
     fields = groups.pop(None)
-    for name, inside in groups.items():
+    order = getattr(kind, "GROUPS", ())
+    for name in sorted(groups, key=[*order, *groups].index):
+        inside = groups[name]
         part = _dataclass(name, inside)
         fields.append((name, part, dataclasses.field(default_factory=part)))
     return _dataclass(kind.__name__, fields)

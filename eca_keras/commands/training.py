@@ -41,6 +41,8 @@ class TrainingCommand:
     resume: bool = _of_run(False)
     dry_run: bool = _of_run(False)
 
+    # The order of the groups in the help.
+    GROUPS = ("data", "model", "augmentation", "schedule", "optimizer", "run")
     # Dataclass of the settings, and the function that gives a recipe's.
     SETTINGS: ClassVar[Any]
     RECIPE: ClassVar[Any]
