@@ -117,6 +117,7 @@ def test_kernel_size_as_integer_and_per_stage():
     assert kernels(model) == [1] * 3 + [3] * 3 + [5] * 3
 
 
+@pytest.mark.slow
 def test_plain_network_has_no_attention(small):
     plain, with_eca = small(attention=None), small()
     assert not kernels(plain)
@@ -164,6 +165,7 @@ def test_signature_is_that_of_keras_applications(name):
     assert all(p.kind is p.KEYWORD_ONLY for p in rest)
 
 
+@pytest.mark.slow
 def test_names_of_layers_follow_keras_applications():
     ours = {layer.name for layer in ECAResNet50().layers}
     theirs = {
@@ -181,6 +183,7 @@ def test_names_of_layers_follow_keras_applications():
     assert theirs <= ours
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [0.35, 0.5, 0.75, 1.3, 1.4])
 def test_widths_of_mobilenet_follow_keras_applications(alpha):
     ours = ECAMobileNetV2(alpha=alpha, attention=None)
@@ -188,6 +191,7 @@ def test_widths_of_mobilenet_follow_keras_applications(alpha):
     assert ours.count_params() == theirs.count_params()
 
 
+@pytest.mark.slow
 def test_outputs(small):
     x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
     full = {"input_shape": (32, 32, 3)}
@@ -231,6 +235,7 @@ def test_input_tensor_keeps_what_comes_before_it(small):
     np.testing.assert_allclose(model(x), reference(2 * x), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
 def test_weights_from_a_file(small, tmp_path, suffix):
     model = small()
@@ -249,6 +254,7 @@ def test_weights_from_a_file(small, tmp_path, suffix):
         assert kernels(loaded) == kernels(model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_logits_are_float32_under_mixed_precision(small, policy):
     before = keras.config.dtype_policy()
@@ -288,6 +294,7 @@ def test_every_weight_gets_a_gradient(small):
         assert np.abs(values).max() > 0, variable.path
 
 
+@pytest.mark.slow
 def test_channels_first_builds_the_same_network(small):
     reference = small(classifier_activation=None)
     before = keras.config.image_data_format()

@@ -258,6 +258,7 @@ def test_the_data_format_has_an_effect(name):
     assert not np.allclose(last(x), first(x), atol=1e-3)
 
 
+@pytest.mark.slow
 @every_case
 def test_tflite_needs_builtin_operations_only(name, tmp_path):
     from ai_edge_litert.interpreter import Interpreter

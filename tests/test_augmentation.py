@@ -227,6 +227,7 @@ def png():
     return buffer.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "fused"),
     [

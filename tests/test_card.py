@@ -37,6 +37,7 @@ def test_ordinals():
         assert card.ordinal(int(name[:-2])) == name
 
 
+@pytest.mark.slow
 def test_a_card_has_the_figures_of_the_run(run):
     metrics = json.loads((run / "metrics.json").read_text())
     text = Trained.load(run).card()
@@ -58,6 +59,7 @@ def test_a_card_has_the_figures_of_the_run(run):
     assert re.search(r"float32, of shape \(batch, \d+, \d+, 1\)", text)
 
 
+@pytest.mark.slow
 def test_command(run, tmp_path, capsys):
     path = tmp_path / "README.md"
     assert cli.main(["card", "--model", str(run), "--output", str(path)]) == 0
@@ -67,6 +69,7 @@ def test_command(run, tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 def test_a_run_that_is_not_done(run, tmp_path, capsys):
     copy = tmp_path / "copy"
     copy.mkdir()

@@ -72,6 +72,7 @@ def test_ratios_are_to_the_same_library_and_the_same_attention():
     assert rows[3].parameters == 7
 
 
+@pytest.mark.slow
 def test_against_keras_applications():
     rows = network_contest.compare_networks(
         "ECAMobileNetV2",

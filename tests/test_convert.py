@@ -101,6 +101,7 @@ def test_the_file_holds_the_bare_network(checkpoint, converted):
     )
 
 
+@pytest.mark.slow
 def test_predict_prepares_images_as_the_weights_expect(
     converted, tmp_path, capsys
 ):
@@ -126,6 +127,7 @@ def test_predict_prepares_images_as_the_weights_expect(
     assert np.abs(raw - expected).max() > 0.1
 
 
+@pytest.mark.slow
 def test_evaluate(converted, tmp_path, capsys):
     for label, name in enumerate(NAMES):
         (tmp_path / name).mkdir()
@@ -152,6 +154,7 @@ def _files(data):
     return [pathlib.Path(split.name(index)) for index in range(split.size)]
 
 
+@pytest.mark.slow
 def test_classes_without_names_only_have_to_be_as_many(
     checkpoint, tmp_path, capsys
 ):
@@ -356,6 +359,7 @@ def _without(missing):
     return lambda name, *a: None if name == missing else find_spec(name, *a)
 
 
+@pytest.mark.slow
 def test_a_wrong_conversion_is_not_written(
     checkpoint, tmp_path, capsys, monkeypatch
 ):

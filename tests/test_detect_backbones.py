@@ -112,6 +112,7 @@ def test_a_pytorch_checkpoint(tmp_path):
         make_backbone(config)
 
 
+@pytest.mark.slow
 def test_the_backbone_of_a_detector(tmp_path):
     config = DetectConfig(height=64, width=64, filters=8)
     detector = build_detector(config, make_backbone(config), 3)

@@ -54,6 +54,7 @@ def test_evaluate(run, data, capsys, tmp_path):
     assert again == {name: printed[name] for name in again}
 
 
+@pytest.mark.slow
 def test_evaluate_on_all_images_of_a_file(run, data, capsys):
     folder = data.removeprefix("coco:")
     file = f"{folder}/annotations/instances_train2017.json"

@@ -87,6 +87,7 @@ def test_epochs_that_are_not_measured_have_empty_fields(run):
     assert float(first["loss"]) == pytest.approx(parts, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_run_evaluates_as_recorded(run, tmp_path):
     output, metrics = run
     trained = TrainedDetector.load(output)
@@ -134,6 +135,7 @@ class Marked(RetinaNet):
         }
 
 
+@pytest.mark.slow
 def test_predict_gives_boxes_in_pixels_of_the_file(run, tmp_path):
     trained = TrainedDetector.load(run[0])
     marked = Marked.from_config(trained.model.get_config())

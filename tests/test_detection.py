@@ -324,6 +324,7 @@ class Centers(OneStageDetector):
         }
 
 
+@pytest.mark.slow
 def test_a_new_detector_is_its_heads_and_its_loss(tmp_path):
     model = Centers(
         tiny_backbone(),

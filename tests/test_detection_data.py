@@ -315,6 +315,7 @@ def feed(split, policy, strategy=None, **changes):
     )
 
 
+@pytest.mark.slow
 def test_images_that_cannot_be_read_in_training(damaged):
     with pytest.raises(UnreadableImage, match="is not a readable image"):
         list(feed(damaged, "fail").batches())
@@ -335,6 +336,7 @@ def test_images_that_cannot_be_read_in_training(damaged):
     assert_equal(arrays(known.batches(1)), seen[1:])
 
 
+@pytest.mark.slow
 def test_images_that_cannot_be_read_in_evaluation(damaged):
     arguments = {"batch_size": 2, "input_shape": SHAPE}
     strategy = tf.distribute.get_strategy()

@@ -214,6 +214,7 @@ def test_every_trainable_variable_gets_a_gradient(kind):
         assert np.abs(gradient).max() > 0, variable.path
 
 
+@pytest.mark.slow
 def test_only_the_batch_is_unknown():
     model = make(MaskRCNN, max_detections=9)
     found = (
@@ -383,6 +384,7 @@ def test_a_pasted_mask_learned_from_an_image_lies_where_it_was():
         assert center == pytest.approx(expected, abs=0.05)
 
 
+@pytest.mark.slow
 @BOTH
 def test_round_trip_with_everything_else_than_the_defaults(kind, tmp_path):
     keras.utils.set_random_seed(1)

@@ -196,6 +196,7 @@ def test_predictions_lie_within_their_images():
     np.testing.assert_array_equal(whole["boxes"][0], found["boxes"][0])
 
 
+@pytest.mark.slow
 def test_round_trip_with_everything_else_than_the_defaults(tmp_path):
     keras.utils.set_random_seed(1)
     model = make(

@@ -122,6 +122,7 @@ def check_alike(answer, expected):
 # What is written
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", formats("onnx"))
 def test_file_answers_what_predict_answers(format, detector, tmp_path):
     function, name = FORMATS[format]
@@ -133,6 +134,7 @@ def test_file_answers_what_predict_answers(format, detector, tmp_path):
     check_alike(ASK[name](tmp_path / name, {"images": images}), expected)
 
 
+@pytest.mark.slow
 def test_file_takes_pixels_and_sizes(written, detector):
     answer = ASK[written.path.name](written.path, written.inputs)
     check_alike(answer, written.expected)
@@ -341,7 +343,7 @@ def test_samples_without_detections(detector, tmp_path):
     )
     assert report.passed
     assert not report.varies
-    assert "this comparison proves little" in str(report)
+    assert "this comparison proves little" in " ".join(str(report).split())
 
 
 # What is refused

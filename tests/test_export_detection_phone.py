@@ -196,6 +196,7 @@ def test_masks(shape_files, tmp_path):
     assert count >= 3
 
 
+@pytest.mark.slow
 def test_files_that_are_none(files, tmp_path):
     path = tmp_path / "net.tflite"
     eca_keras.export_tflite(randomised(small_net()), path, labels=list("abcde"))

@@ -77,6 +77,7 @@ def test_a_bad_image_stops_training(split):
     assert "{{" not in str(info.value)
 
 
+@pytest.mark.slow
 def test_bad_images_are_skipped_in_training(split):
     feed = training(split, on_bad_image="skip")
     whole = arrays(feed.batches())
@@ -90,6 +91,7 @@ def test_bad_images_are_skipped_in_training(split):
     assert_equal(arrays(again.batches(4)), whole[4:])
 
 
+@pytest.mark.slow
 def test_bad_images_in_evaluation(split):
     with pytest.raises(UnreadableImage, match="is not a readable image"):
         list(evaluation(split).batches())
@@ -101,6 +103,7 @@ def test_bad_images_in_evaluation(split):
     assert len(feed.bad) == 3
 
 
+@pytest.mark.slow
 def test_no_image_can_be_read(split):
     for index in range(split.size):
         pathlib.Path(split.name(index)).write_bytes(b"")

@@ -81,6 +81,7 @@ FILES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_every_format_is_read_as_pillow_reads_it(name):
     content = FILES[name]
@@ -107,6 +108,7 @@ def test_16_bit_colour():
     np.testing.assert_array_equal(decode(content), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orientation", range(10))
 @pytest.mark.parametrize("format", ["jpeg", "png", "webp", "tiff"])
 def test_orientation(format, orientation):
@@ -162,6 +164,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BAD)
 def test_bad_files_are_named_in_a_sentence(name, tmp_path):
     content, words = BAD[name]

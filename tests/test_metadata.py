@@ -45,6 +45,7 @@ def same(text):
     return Preprocessing(**fields) == SETTINGS
 
 
+@pytest.mark.slow
 def test_tflite(net, tmp_path):
     path = tmp_path / "net.tflite"
     report = eca_keras.export_tflite(net, path, preprocessing=SETTINGS)

@@ -35,6 +35,7 @@ def mixed(change, examples, seed=3):
     return images.numpy(), labels.numpy()
 
 
+@pytest.mark.slow
 def test_a_function_of_the_seed(examples):
     for change in (
         Augmentation(mixup=0.5),

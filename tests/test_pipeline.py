@@ -71,6 +71,7 @@ def assert_equal(some, others):
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_a_batch_depends_on_seed_and_step_alone(name):
     split = FILES if name == "crop" else ARRAYS
@@ -96,6 +97,7 @@ SHARES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "workers", "replicas"), SHARES)
 def test_workers_and_replicas_share_the_same_batches(name, workers, replicas):
     arguments = {"augmentation": name, "batch_size": 64}
@@ -223,6 +225,7 @@ def evaluated(split, **changes):
     return arrays(evaluation_batches(split, **arguments))
 
 
+@pytest.mark.slow
 def test_evaluation_shows_every_image_once(split):
     whole = evaluated(split)
     x, y, w = (np.concatenate(part) for part in zip(*whole, strict=True))
@@ -250,6 +253,7 @@ def test_evaluation_gives_bad_images_no_weight(split):
     np.testing.assert_array_equal(x[21:SIZE], PICTURES[21:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "fraction"), [(8, 1.0), (6, 1.0), (8, 0.875), (12, 0.875)]
 )

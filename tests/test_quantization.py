@@ -45,6 +45,7 @@ def export(model, folder, **arguments):
     return eca_keras.export_tflite(model, folder / "net.tflite", **arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantize", quantization.KINDS)
 def test_kinds(quantize, net, tmp_path):
     report = export(net, tmp_path, quantize=quantize)
@@ -230,6 +231,7 @@ def test_integer_model_is_refused_in_int8(tmp_path):
         export(randomised(model), tmp_path, quantize="int8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

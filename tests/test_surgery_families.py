@@ -54,6 +54,7 @@ def check_step(model, new, x):
             assert (one != other).all(), layer.name
 
 
+@pytest.mark.slow
 @every_family
 def test_family(name, tmp_path):
     family = FAMILIES[name]

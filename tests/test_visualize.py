@@ -62,6 +62,7 @@ def nested(name, data_format="channels_last", **arguments):
     return model, layer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data_format", FORMATS)
 @pytest.mark.parametrize("name", GATED)
 def test_gates_in_a_nested_model_equal_numpy(name, data_format):

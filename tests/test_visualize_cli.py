@@ -174,6 +174,7 @@ def test_the_kernels_are_those_of_the_layers(run, result):
     )
 
 
+@pytest.mark.slow
 def test_an_earlier_result_is_replaced_and_nothing_else(run, tmp_path, capsys):
     output = tmp_path / "pictures"
     arguments = ["visualize", str(run / "model.keras"), "--output", str(output)]
