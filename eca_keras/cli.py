@@ -43,9 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: List of strings; those of the process by default.
 
     Returns:
-        The exit code: 0; 1 where an exported file or another library does not
-        answer like the model, or training diverged; 2 where the request
-        cannot be carried out; 69 where another host of a training run is
+        The exit code: 0; 1 where an exported file or another library has other
+        outputs than the model, or training diverged; 2 where the request
+        cannot be carried out; 69 where another worker of a training run is
         gone; 75 where training was asked to stop and can be resumed; 130
         after Ctrl-C.
     """
@@ -144,6 +144,9 @@ def _split(arguments):
         name = " ".join(arguments[:count])
         if name in COMMANDS:
             return name, arguments[count:]
+    inside = [name for name in COMMANDS if name.split()[:-1] == arguments[:1]]
+    if inside and set(arguments[1:]) <= {"--help", "-h"}:
+        return inside[0], ["--help"]
     words = [word for word in arguments[:2] if not word.startswith("-")]
     words = words or arguments[:1]
     close = [word for word in words if word in COMMANDS]
@@ -184,7 +187,11 @@ def _ended_by_interrupt() -> Iterator[None]:
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield  # not ours to change
         return
-    stderr = os.dup(2)  # while standard error is redirected, too
+    try:
+        stderr = os.dup(2)  # while standard error is redirected, too
+    except OSError:  # it is closed
+        yield
+        return
 
     def end(*_):
         os.write(stderr, f"{INTERRUPTED}\n".encode())
@@ -193,6 +200,7 @@ def _ended_by_interrupt() -> Iterator[None]:
     try:
         signal.signal(signal.SIGINT, end)
     except ValueError:  # not in the main thread, which gets the signals
+        os.close(stderr)
         yield
         return
     try:

@@ -32,7 +32,7 @@ class Interrupted(Exception):
     """A run ended on a signal after it had saved its state.
 
     Attributes:
-        received: The `signal.Signals`, `None` where another host got it.
+        received: The `signal.Signals`, `None` where another worker got it.
     """
 
     def __init__(self, message, received):
@@ -41,7 +41,7 @@ class Interrupted(Exception):
 
 
 class WorkerLost(RuntimeError):
-    """Another host of a run ended, or cannot be reached."""
+    """Another worker of a run ended, or cannot be reached."""
 
 
 def require(extra: str, needed_for: str, *modules: str) -> None:

@@ -278,8 +278,8 @@ def test_settings_reach_the_detector(data, tmp_path):
     assert keras.config.dtype_policy().name == "float32"
     # Of the four images two have two objects, a crowd does not count.
     assert task.wording.notes[-1] == (
-        "2 training images with more than 1 objects: the largest are learned, "
-        "2 in all are not"
+        "2 training images with more than 1 objects: the largest are kept for "
+        "training, 2 in all are left out"
     )
     images, targets = next(iter(task.feed("training").batches()))
     assert images.shape == (2, 64, 96, 3)

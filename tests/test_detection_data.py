@@ -265,8 +265,8 @@ def test_the_largest_objects_are_kept(source):
     split = dataclasses.replace(source.train, objects=objects)
     assert split.notes_on_crowded_images(6) == ()
     assert split.notes_on_crowded_images(4) == (
-        "1 training image with more than 4 objects: the largest are learned, "
-        "2 in all are not",
+        "1 training image with more than 4 objects: the largest are kept for "
+        "training, 2 in all are left out",
     )
 
 

@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 import json
+import pathlib
+import shutil
 
 import keras
 import numpy as np
@@ -12,13 +14,16 @@ from coco_files import write_part
 from detect_runs import coco_folder
 from detect_runs import quick
 from detect_runs import tiny_backbones
+from detection_cases import tiny_backbone
 
 from eca_keras.training import TorchSGD
 from eca_keras.training import TrainConfig
 from eca_keras.training import Trained
 from eca_keras.training import train
 from eca_keras.training.config import RunConfig
+from eca_keras.training.config import upgraded
 from eca_keras.training.detection import DetectConfig
+from eca_keras.training.detection.model import build_detector
 from eca_keras.training.optimizers import make_optimizer
 from eca_keras.training.optimizers import optimizer_variables
 from eca_keras.training.run.checkpoints import Checkpoints
@@ -27,6 +32,7 @@ from eca_keras.training.run.cluster import Cluster
 pytest.importorskip("pycocotools")
 
 KINDS = (TrainConfig, DetectConfig)
+RUNS = pathlib.Path(__file__).parent / "old_runs"
 QUICK = {"epochs": 2, "batch_size": 256, "image_size": 8, "export": ()}
 
 
@@ -217,10 +223,93 @@ def test_steps_of_both_kinds_of_schedule():
 
     shared = {"schedule": "steps", "learning_rate": 1.0, "epochs": 6}
     listed = TrainConfig(**shared, warmup=0.0, decay_epochs=[2, 4])
-    every = DetectConfig(**shared, warmup_steps=None, decay_every=2)
+    every = DetectConfig(**shared, warmup=0.0, decay_every=2)
     for config in (listed, every):
         assert rates(config, [0, 19, 20, 39, 40, 59]) == [
             *(1.0, 1.0, 0.1, 0.1, 0.01, 0.01)
         ]
     half = TrainConfig(**shared, warmup=0.5, warmup_start=0.5, decay_every=4)
     assert rates(half, [0, 15, 30, 40]) == [0.5, 0.75, 1.0, 0.1]
+
+
+def test_the_warm_up_is_a_fraction_or_a_number_of_steps():
+    def rise(config):
+        """The steps until the rate is at its peak."""
+        from eca_keras.training.schedules import learning_rate
+
+        schedule = learning_rate(config, steps_per_epoch=10)
+        rates = [float(schedule(step)) for step in range(100)]
+        return rates.index(max(rates))
+
+    for kind in KINDS:
+        assert rise(kind(epochs=10, warmup=0.2)) == 20
+        assert rise(kind(epochs=10, warmup=0.2, warmup_steps=7)) == 7
+        assert rise(kind(epochs=10, warmup=0.0)) == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ({"kernel_size": "3,5,5,7"}, {"kernel_size": [3, 5, 5, 7]}),
+        ({"kernel_size": "5"}, {"kernel_size": 5}),
+        ({"kernel_size": "paper"}, {"kernel_size": "paper"}),
+        ({"places": 7}, {"max_objects": 7}),
+        ({"fixed_statistics": False}, {"frozen_batchnorm": False}),
+        ({"flip": False}, {"augmentation": "none"}),
+        ({"decay_epochs": 30, "schedule": "cosine"}, {"schedule": "cosine"}),
+        (
+            {"decay_epochs": 30, "schedule": "steps"},
+            {"decay_every": 30, "schedule": "steps"},
+        ),
+        ({"decay_epochs": [8, 11]}, {"decay_epochs": [8, 11]}),
+    ],
+)
+def test_settings_of_earlier_runs(before, now):
+    assert upgraded(before) == now
+
+
+def test_kernels_on_regions_decay_as_all_do():
+    """The heads of a Faster R-CNN are not in its graph."""
+    config = quick("shapes:2", "unused", detector="FasterRCNN")
+    model = build_detector(config, tiny_backbone(), 3)
+    config = DetectConfig(
+        optimizer="adamw", weight_decay=0.1, decayed="kernels"
+    )
+    optimizer = make_optimizer(config, 0.1, model)
+    optimizer.build(model.trainable_variables)
+    decaying = {
+        variable.path.split("/")[-2]
+        for variable in model.trainable_variables
+        if optimizer._use_weight_decay(variable)
+    }
+    assert {"box_dense1", "box_dense2", "box_logits"} <= decaying
+
+
+def test_options_of_the_other_kind_are_refused():
+    trained = Trained.load(RUNS / "classifier")
+    with pytest.raises(
+        ValueError, match="`results` must only be given for"
+    ):
+        trained.evaluate(results="found.json")
+    with pytest.raises(
+        ValueError, match="`sizes` must only be given for"
+    ):
+        trained.export("a.tflite", sizes=True)
+    with pytest.raises(ValueError, match="`split` must be one that the data"):
+        trained.evaluate(split="all")
+
+
+def test_a_model_without_its_settings(tmp_path):
+    shutil.copy(RUNS / "classifier" / "model.keras", tmp_path)
+    sentence = r"no preprocessing\.json or detection\.json beside"
+    with pytest.raises(ValueError, match=sentence):
+        Trained.load(tmp_path)
+
+
+def test_samples_of_the_caller_are_used(tmp_path):
+    trained = Trained.load(RUNS / "classifier")
+    samples = trained.samples(3)
+    report = trained.export(
+        tmp_path / "a.tflite", samples=samples, allow_constant=True
+    )
+    assert report.samples == 3

@@ -277,6 +277,16 @@ def test_bad_settings_are_found_before_anything_is_written(
         ({"schedule": "linear"}, "`schedule` must be one of cosine, steps"),
         ({"precision": "float16"}, "`precision` must be one of float32"),
         ({"on_bad_image": "warn"}, "`on_bad_image` must be one of fail, skip"),
+        (
+            {"schedule": "steps"},
+            "`decay_epochs` must be given with sched",
+        ),
+        (
+            {"learning_rate": None},
+            "`learning_rate` must be positive and finite",
+        ),
+        ({"alpha": None}, "`alpha` must be positive and finite. Received"),
+        ({"mixup": 2.0}, "`mixup` must be from 0 to 1. Received: mixup=2.0"),
         ({"decay_every": 30}, "`decay_every` must be None with schedule='cos"),
         (
             {"schedule": "steps", "decay_every": 2, "decay_epochs": [3]},

@@ -42,7 +42,7 @@ image, objects = Trained.load("FOLDER").predict("photo.png")
 ```
 
 From the command line: `eca-keras predict photo.png --model FOLDER`, which
-fits the image into {shape} and pads it, as the images above were.
+fits the image into {shape} pixels and pads it, as the images above were.
 `detection.json` says how, and has the names of the classes.""",
 }
 
@@ -98,8 +98,10 @@ def model_card(trained) -> str:
         parts.append("![curves of the training](curves.png)")
     if exports := _exports(folder):
         parts += ["## Exported files", exports]
-    shape = ", ".join(map(str, trained.model.inputs[0].shape[1:]))
-    shape = f"(batch, {shape})" if trained.kind == "classifier" else shape
+    height, width, channels = trained.model.inputs[0].shape[1:]
+    shape = f"{height} x {width}"
+    if trained.kind == "classifier":
+        shape = f"(batch, {height}, {width}, {channels})"
     parts += [
         "## Use",
         USE[trained.kind].format(shape=shape),
@@ -166,11 +168,14 @@ def _network(trained, config):
     height, width, channels = model.inputs[0].shape[1:]
     color = "grey" if channels == 1 else "colour"
     names = trained.class_names
-    given = (
-        "probabilities"
-        if trained.kind == "classifier"
-        else "boxes, scores and labels"
-    )
+    given, values, counted_part = {
+        "classifier": ("probabilities", "pixels 0 to 255", "an image"),
+        "detector": (
+            "boxes, scores and labels",
+            "normalized as `detection.json` says",
+            "an image, without the heads on regions",
+        ),
+    }[trained.kind]
     return _table(
         [
             ("Attention", attention),
@@ -179,8 +184,8 @@ def _network(trained, config):
                 f"{counted.trainable_parameters:,}, of them "
                 f"{counted.attention_parameters:,} of attention",
             ),
-            ("Multiply-accumulates of an image", f"{counted.macs:,}"),
-            ("Input", f"{color} images of {height} x {width}, pixels 0 to 255"),
+            (f"Multiply-accumulates of {counted_part}", f"{counted.macs:,}"),
+            ("Input", f"{color} images of {height} x {width}, {values}"),
             (
                 "Output",
                 f"{given} of {len(names)} classes: "

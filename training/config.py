@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import re
 import typing
 
 from eca_keras.export.formats import FORMATS
@@ -16,6 +17,7 @@ from eca_keras.utils import checks
 from eca_keras.utils.checks import refusal
 
 Schedule = typing.Literal["cosine", "steps"]
+Decayed = typing.Literal["kernels", "all"]
 OptimizerName = typing.Literal["sgd", "adam", "adamw"]
 Precision = typing.Literal["float32", "mixed_float16", "mixed_bfloat16"]
 StrategyName = typing.Literal[
@@ -89,7 +91,8 @@ class RunConfig:
         alpha: Width multiplier of an ECAMobileNetV2.
         epochs: Passes over the training images.
         batch_size: Images per step, over all devices and workers together.
-        optimizer: 'sgd' (as in PyTorch), 'adam' or 'adamw'.
+        optimizer: 'sgd' (as in PyTorch), 'adam', which goes with a
+            `weight_decay` of 0, or 'adamw'.
         learning_rate: Peak of the schedule.
         base_batch_size: Batch size that the learning rate is meant for. The
             rate is scaled in proportion to `batch_size`. By default it is
@@ -129,8 +132,8 @@ class RunConfig:
             is one after every epoch.
         seed: Seed of the weights, the order of the images and their
             augmentation.
-        export: Formats to export the best model to: 'saved_model', 'tflite',
-            'onnx'.
+        export: Formats that the command exports the best model to:
+            'saved_model', 'tflite', 'onnx'.
         output: Folder of the results. It must not hold an earlier run, unless
             that is resumed.
     """
@@ -163,7 +166,7 @@ class RunConfig:
     momentum: float = option(0.9, "optimizer", within(0, 1))
     nesterov: bool = option(False, "optimizer")
     weight_decay: float = option(0.0, "optimizer", at_least(0))
-    decayed: typing.Literal["kernels", "all"] = option("all", "optimizer")
+    decayed: Decayed = option("all", "optimizer")
     clip_norm: float = option(0.0, "optimizer", at_least(0))
     ema: float = option(0.0, "optimizer", within(0, 1))
     sync_batchnorm: bool = option(False, "model")
@@ -198,7 +201,7 @@ class RunConfig:
                 checks.check_choice(field.name, value, choices[field.name])
             if rule := field.metadata["rule"]:
                 holds, words = rule
-                if not holds(value):
+                if not _holds(holds, value):
                     shown = list(value) if isinstance(value, tuple) else value
                     raise refusal(field.name, shown, words)
         self._check_optimizer()
@@ -218,6 +221,9 @@ class RunConfig:
 
     def _check_decay(self):
         epochs, every = self.decay_epochs, self.decay_every
+        if self.schedule == "steps" and not epochs and every is None:
+            rule = "must be given with schedule='steps', or `decay_every`"
+            raise refusal("decay_epochs", [], rule)
         if self.schedule == "cosine" and epochs:
             rule = "must be empty with schedule='cosine'"
             raise refusal("decay_epochs", list(epochs), rule)
@@ -259,6 +265,13 @@ class RunConfig:
             InputError: if something in the settings cannot be done.
         """
         return importlib.import_module(self.TASK).make_task(self, cluster)
+
+
+def _holds(rule, value):
+    try:
+        return rule(value)
+    except TypeError:  # None, or text for a number
+        return False
 
 
 @functools.cache
@@ -310,6 +323,10 @@ def upgraded(settings: dict) -> dict:
         every = settings.pop("decay_epochs")
         if settings.get("schedule") == "steps":
             settings["decay_every"] = every
+    kernels = settings.get("kernel_size")
+    if isinstance(kernels, str) and re.fullmatch(r"[\d,]+", kernels):
+        sizes = [int(size) for size in kernels.split(",") if size]
+        settings["kernel_size"] = sizes if len(sizes) > 1 else sizes[0]
     if "flip" in settings:
         flip = settings.pop("flip")
         settings["augmentation"] = "flip" if flip else "none"

@@ -74,14 +74,14 @@ def learning_rate(config, steps_per_epoch: int):
     warmup = config.warmup_steps
     if warmup is None:
         warmup = int(config.warmup * total)
+    if warmup and warmup >= total:
+        rule = f"must be below the {total} steps of the run"
+        raise refusal("warmup_steps", warmup, rule)
     if config.schedule == "steps":
         boundaries = [epoch * steps_per_epoch for epoch in config.lowered_at()]
         return StepsAfterWarmUp(
             peak, boundaries, config.decay_rate, warmup, start
         )
-    if warmup >= total:
-        rule = f"must be below the {total} steps of the run"
-        raise refusal("warmup_steps", warmup, rule)
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=peak * start if warmup else peak,
         decay_steps=total - warmup,

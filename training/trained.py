@@ -14,6 +14,7 @@ import keras
 
 from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.errors import InputError
+from eca_keras.export.formats import KIND_OPTIONS
 from eca_keras.export.formats import format_of
 from eca_keras.training.config import upgraded
 from eca_keras.training.run.cluster import Cluster
@@ -30,17 +31,10 @@ SPLITS = ("train", "validation", "test")
 # Beside a detector are its settings under this name.
 DETECTION_FILE = "detection.json"
 
-# Where the subclass of each kind is, and the options of an export that only
-# this kind has.
+# Where the subclass of each kind is.
 KINDS = {
-    "classifier": (
-        "eca_keras.training.classification.trained:TrainedClassifier",
-        ("with_preprocessing", "channels_first", "input_type", "output_type"),
-    ),
-    "detector": (
-        "eca_keras.training.detection.trained:TrainedDetector",
-        ("pixels", "sizes"),
-    ),
+    "classifier": "eca_keras.training.classification.trained:TrainedClassifier",
+    "detector": "eca_keras.training.detection.trained:TrainedDetector",
 }
 
 
@@ -189,6 +183,7 @@ class Trained:
         Returns:
             Dictionary with what was evaluated, and the metrics.
         """
+        self._check_kind("detector", ("results",), options)
         source, data = self.source(data)
         images, name = self.split(source, split)
         batch_size = self.batch_size if batch_size is None else batch_size
@@ -239,20 +234,24 @@ class Trained:
         """
         row = format_of(path, format)
         row.check_options(options)
-        for kind, (_, names) in KINDS.items():
-            for name in names:
-                if name in options and kind != self.kind:
-                    raise InputError(
-                        f"`{name}` must only be given for a {kind}. "
-                        f"{self.path} is a {self.kind}"
-                    )
+        for kind, names in KIND_OPTIONS.items():
+            self._check_kind(kind, names, options)
         model, arguments = self._for_export(row, data, options)
         return row.load()(
             model,
             path,
             labels=list(self.class_names),
-            **{**options, **arguments},
+            **{**arguments, **options},
         )
+
+    def _check_kind(self, kind, names, given):
+        """Refuse options that are for the other kind."""
+        for name in names:
+            if name in given and kind != self.kind:
+                raise InputError(
+                    f"`{name}` must only be given for a {kind}. {self.path} "
+                    f"is a {self.kind}"
+                )
 
     def card(self) -> str:
         """Return the text of the model card, from the files of the run."""
@@ -288,10 +287,16 @@ class Trained:
 
 def _class_of(path):
     """The subclass of `Trained` that a `.keras` file belongs to."""
-    own = Preprocessing.path(path).is_file()
-    detector = not own and path.with_name(DETECTION_FILE).is_file()
-    home, _ = KINDS["detector" if detector else "classifier"]
-    module, _, name = home.partition(":")
+    classifier = Preprocessing.path(path).is_file()
+    detector = path.with_name(DETECTION_FILE).is_file()
+    shared = path.with_name(Preprocessing.FILE)
+    if not (classifier or detector or shared.is_file()):
+        raise InputError(
+            f"There is no {shared.name} or {DETECTION_FILE} beside {path}: "
+            "`eca-keras train`, `detect train` and `convert` write them"
+        )
+    kind = "detector" if detector and not classifier else "classifier"
+    module, _, name = KINDS[kind].partition(":")
     return getattr(importlib.import_module(module), name)
 
 

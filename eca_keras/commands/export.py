@@ -11,11 +11,11 @@ from tyro.conf import Positional
 
 from eca_keras.commands import runs
 from eca_keras.export.formats import FORMATS
+from eca_keras.export.formats import KIND_OPTIONS
 from eca_keras.export.formats import format_of
 
 _TYPES = Literal["float32", "int8", "uint8"]
 # Options of a detector, for every format.
-DETECTOR = ("pixels", "sizes")
 
 
 def _of(group):
@@ -48,8 +48,8 @@ class Export:
             'uint8'. For classifiers.
         output_type: Type of the output of an int8 file. For classifiers.
         batch_size: Images per call, 0 for any number; by default 1 for
-            TFLite and any for ONNX. For both of them.
-        opset: Version of ONNX's operations, 11 to 18.
+            TFLite and any for ONNX. Not for a SavedModel.
+        opset: Version of ONNX's operations, 11 to 18, of a detector from 12.
         channels_first: Take images of shape (batch, channels, height, width).
             For classifiers.
         with_preprocessing: Also take encoded images and pixels of any size,
@@ -96,7 +96,7 @@ class Export:
         names = {
             name
             for row in FORMATS.values()
-            for name in (*row.options, *DETECTOR)
+            for name in (*row.options, *KIND_OPTIONS["detector"])
         }
         options = {
             name: value

@@ -22,6 +22,7 @@ import tyro
 
 from eca_keras.commands.fields import docstring_of
 from eca_keras.commands.fields import options_of
+from eca_keras.errors import Diverged
 from eca_keras.errors import InputError
 from eca_keras.utils.checks import check_choice
 
@@ -56,8 +57,9 @@ def told_as_typed(kind: type) -> Iterator[None]:
     """Have errors name the options of a command as the user types them."""
     try:
         yield
-    except InputError as error:
-        error.args = (as_typed(str(error), kind), *error.args[1:])
+    except (InputError, Diverged, OSError) as error:
+        if getattr(error, "errno", None) is None:  # a sentence of ours
+            error.args = (as_typed(str(error), kind), *error.args[1:])
         raise
 
 

@@ -53,6 +53,7 @@ class Visualize:
     layer: str | None = None
     batch_size: int = 32
 
+    ALIASES = {"path": "output"}
     EXAMPLES = (
         "eca-keras visualize runs/digits",
         'eca-keras visualize runs/fashion --classes Sandal "Ankle boot"',

@@ -114,6 +114,15 @@ _ROWS = (
     ),
 )
 
+# Options of an export that only one kind of run has.
+KIND_OPTIONS = {
+    "classifier": (
+        *("with_preprocessing", "channels_first"),
+        *("input_type", "output_type"),
+    ),
+    "detector": ("pixels", "sizes"),
+}
+
 FORMATS: dict[str, Format] = {row.name: row for row in _ROWS}
 
 

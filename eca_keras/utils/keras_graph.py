@@ -223,8 +223,12 @@ def _filled(tensor):
 
 
 def leaves(model):
-    """Iterate over the layers of a model and of the models in it."""
-    for layer in model.layers:
+    """Iterate over the layers of a model and of the models in it.
+
+    A model may be in another one's graph, or an attribute of it, as the heads
+    on the regions of a detector are.
+    """
+    for layer in children(model):
         if isinstance(layer, keras.Model):
             yield from leaves(layer)
         else:

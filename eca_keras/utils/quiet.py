@@ -27,7 +27,11 @@ def quiet(replay: bool = False) -> Iterator[None]:
     """
     if sys.stderr is not None:
         sys.stderr.flush()
-    kept = os.dup(STDERR)
+    try:
+        kept = os.dup(STDERR)
+    except OSError:  # it is closed
+        yield
+        return
     with tempfile.TemporaryFile() if replay else open(os.devnull, "wb") as file:
         try:
             os.dup2(file.fileno(), STDERR)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import typing
 
+from eca_keras.training.config import POSITIVE
+from eca_keras.training.config import Decayed
 from eca_keras.training.config import RunConfig
-from eca_keras.training.config import at_least
 from eca_keras.training.config import option
 from eca_keras.training.config import shared
 from eca_keras.training.config import within
@@ -14,6 +15,8 @@ from eca_keras.training.config import within
 AugmentationName = typing.Literal[
     "none", "flip", "shift", "shift-flip", "crop-flip"
 ]
+
+FRACTION = (lambda x: 0 <= x <= 1, "must be from 0 to 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,16 +55,16 @@ class TrainConfig(RunConfig):
     )
     dropout: float = option(0.0, "model", within(0, 1))
     augmentation: AugmentationName | None = option(None, "augmentation")
-    randaugment: float = option(
-        0.0, "augmentation", (lambda x: 0 <= x <= 1, "must be from 0 to 1")
-    )
-    mixup: float = option(0.0, "augmentation", at_least(0))
-    cutmix: float = option(0.0, "augmentation", at_least(0))
+    randaugment: float = option(0.0, "augmentation", FRACTION)
+    mixup: float = option(0.0, "augmentation", FRACTION)
+    cutmix: float = option(0.0, "augmentation", FRACTION)
     antialias: bool = option(False, "augmentation")
     label_smoothing: float = option(0.0, "augmentation", within(0, 1))
+    alpha: float = option(1.0, "model", POSITIVE)
+    learning_rate: float = shared("learning_rate", 0.1)
     nesterov: bool = shared("nesterov", True)
     weight_decay: float = shared("weight_decay", 5e-4)
-    decayed: typing.Literal["kernels", "all"] = shared("decayed", "kernels")
+    decayed: Decayed = shared("decayed", "kernels")
     export: list[str] | tuple[str, ...] = shared(
         "export", ("saved_model", "tflite")
     )

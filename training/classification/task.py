@@ -79,7 +79,7 @@ def make_task(config, cluster) -> Task:
         optimizer = make_optimizer(config, schedule, model)
     objective = Classification(model, logits, config.label_smoothing)
     evaluator = Evaluator(cluster, objective)
-    feeds = _Feeds(config, cluster.strategy, source, preprocessing)
+    feeds = _Feeds(config, cluster.strategy, source, preprocessing, steps)
     return Task(
         config=config,
         cluster=cluster,
@@ -120,11 +120,12 @@ def best_top1(row):
 class _Feeds:
     """Makes the feeds of a run."""
 
-    def __init__(self, config, strategy, source, preprocessing):
+    def __init__(self, config, strategy, source, preprocessing, steps):
         self.config = config
         self.strategy = strategy
         self.source = source
         self.preprocessing = preprocessing
+        self.last_step = config.epochs * steps
 
     @property
     def augmentation(self):
@@ -144,10 +145,9 @@ class _Feeds:
                 crop_fraction=self.preprocessing.crop_fraction,
                 **common,
             )
-        train = self.source.train
         return batches.training_feed(
             self.strategy,
-            train,
+            self.source.train,
             augmentation=Augmentation(
                 self.augmentation,
                 randaugment=config.randaugment,
@@ -157,6 +157,6 @@ class _Feeds:
             ),
             seed=config.seed,
             classes=len(self.preprocessing.labels),
-            last_step=config.epochs * (train.size // config.batch_size),
+            last_step=self.last_step,
             **common,
         )

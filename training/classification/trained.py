@@ -130,7 +130,9 @@ class TrainedClassifier(Trained):
 
     def _open(self, config):
         return load_source(
-            config["data"], config.get("validation_fraction", 0.1)
+            config["data"],
+            config.get("validation_fraction", 0.1),
+            on_bad_image=config.get("on_bad_image", "fail"),
         )
 
     def _check_classes(self, source, data):
@@ -149,6 +151,7 @@ class TrainedClassifier(Trained):
         feed = evaluation_feed(
             cluster.strategy,
             split,
+            on_bad_image=self.config.get("on_bad_image", "fail"),
             batch_size=batch_size,
             image_size=self.settings.image_size,
             crop_fraction=self.settings.crop_fraction,
@@ -161,14 +164,16 @@ class TrainedClassifier(Trained):
         quantize = options.get("quantize")
         integers = quantize in ("dynamic", "int8")
         count = INTEGER_SAMPLES if integers else SAMPLES
-        arguments = {"samples": self.samples(count, data=data)}
-        if quantize == "int8":
+        arguments = {}
+        if "samples" not in options:
+            arguments["samples"] = self.samples(count, data=data)
+        if quantize == "int8" and "representative" not in options:
             images = self.samples(REPRESENTATIVE_IMAGES, "train", data)
             if images is None:
                 raise InputError(
                     "`quantize='int8'` needs images to learn ranges from, and "
-                    f"{self.path} has no data of its own. Pass yours to "
-                    "`eca_keras.export_tflite(..., representative=...)`"
+                    f"{self.path} has no data of its own: name some by `data`, "
+                    "or pass `representative`"
                 )
             arguments["representative"] = images
         optional = "with_preprocessing" in row.options

@@ -9,6 +9,7 @@ from eca_keras.applications.registry import BUILDERS
 from eca_keras.applications.registry import DETECTORS
 from eca_keras.training.config import COUNT
 from eca_keras.training.config import POSITIVE
+from eca_keras.training.config import OptimizerName
 from eca_keras.training.config import RunConfig
 from eca_keras.training.config import at_least
 from eca_keras.training.config import option
@@ -103,12 +104,9 @@ class DetectConfig(RunConfig):
     )
     epochs: int = shared("epochs", 10)
     batch_size: int = shared("batch_size", 8)
-    optimizer: typing.Literal["sgd", "adam", "adamw"] = shared(
-        "optimizer", "adam"
-    )
+    optimizer: OptimizerName = shared("optimizer", "adam")
     learning_rate: float | None = option(2e-3, "optimizer", or_none(POSITIVE))
-    warmup: float = shared("warmup", 0.0)
-    warmup_steps: int | None = shared("warmup_steps", 40)
+    warmup: float = shared("warmup", 40 / 640)
     clip_norm: float = shared("clip_norm", 10.0)
     validation_every: int = shared("validation_every", 2)
     output: str = shared("output", "runs/shapes")

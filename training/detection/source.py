@@ -87,8 +87,8 @@ class DetectionSplit:
             return ()
         return (
             f"{images:,} training image{'s' * (images > 1)} with more than "
-            f"{max_objects} objects: the largest are learned, {lost:,} in all "
-            "are not",
+            f"{max_objects} objects: the largest are kept for training, "
+            f"{lost:,} in all are left out",
         )
 
     def truth(self):

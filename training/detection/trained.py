@@ -11,6 +11,7 @@ from eca_keras.applications.detection.detector import Detector
 from eca_keras.applications.registry import DETECTORS
 from eca_keras.applications.registry import find_detector
 from eca_keras.errors import InputError
+from eca_keras.export.formats import KIND_OPTIONS
 from eca_keras.images.decode import read_for_user
 from eca_keras.training.detection.batches import evaluation_feed
 from eca_keras.training.detection.data import load_detection_source
@@ -176,21 +177,24 @@ class TrainedDetector(Trained):
         objective = Detection(model, self.settings)
         evaluator = DetectionEvaluator(cluster, objective)
         found, image_ids = evaluator.find(split, feed.batches())
+        metrics = evaluator.judge(split, found, image_ids)
         if results is not None:
             write_text(results, json.dumps(found) + "\n")
-        return len(image_ids), evaluator.judge(split, found, image_ids)
+        return len(image_ids), metrics
 
     def _for_export(self, row, data, options):
         from eca_keras.export import DetectionEndpoint
 
         interface = {
             name: options.pop(name)
-            for name in ("pixels", "sizes")
+            for name in KIND_OPTIONS["detector"]
             if name in options
         }
         endpoint = DetectionEndpoint(
             self.model, preprocessing=self.settings, **interface
         )
+        if "samples" in options:
+            return endpoint, {}
         images, sizes = self.samples(
             data=data, normalized=endpoint.pixels is None
         )

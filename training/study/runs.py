@@ -195,14 +195,14 @@ class Runner:
 
 
 def check_alone(config: TrainConfig) -> TrainConfig:
-    """Return the settings for this host, which has to be the only one.
+    """Return the settings for this worker, which has to be the only one.
 
     Args:
         config: `TrainConfig`.
     """
     if config.strategy == "multi-worker":
         raise InputError(
-            "`strategy` must be that of a single host in a study: others "
+            "`strategy` must be that of a single worker in a study: others "
             "can take runs of their own from the same folder. "
             f"Received: strategy={config.strategy!r}"
         )
