@@ -145,7 +145,7 @@ def _split(arguments):
         if name in COMMANDS:
             return name, arguments[count:]
     inside = [name for name in COMMANDS if name.split()[:-1] == arguments[:1]]
-    if inside and set(arguments[1:]) <= {"--help", "-h"}:
+    if inside and arguments[1:] in (["--help"], ["-h"]):
         return inside[0], ["--help"]
     words = [word for word in arguments[:2] if not word.startswith("-")]
     words = words or arguments[:1]

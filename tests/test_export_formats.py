@@ -65,7 +65,7 @@ def test_options_of_other_formats():
     FORMATS["onnx"].check_options(options)
     with pytest.raises(InputError, match="with format='onnx'. Received: opset"):
         FORMATS["tflite"].check_options(options)
-    with pytest.raises(InputError, match="format='tflite' or 'onnx'. Rec"):
+    with pytest.raises(InputError, match="format='tflite' or format='onnx'. R"):
         FORMATS["saved_model"].check_options({"batch_size": None})
 
 

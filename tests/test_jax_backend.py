@@ -71,8 +71,9 @@ def test_networks_equal_tensorflow(model, tmp_path):
     assert len(checks) == len(names) * 2  # data formats
     for check in checks:
         # On TensorFlow, float32 and float64 differ by up to 4e-6 of the
-        # largest logit, and the two images by more than 5e-2.
-        assert check["outputs"] < 5e-5, check
+        # largest logit, and the two images by more than 5e-2. How far float32
+        # sums are apart depends on the processor: 5.004e-5 at most was seen.
+        assert check["outputs"] < 1e-4, check
     for values in logits.values():
         assert np.isfinite(values).all()
         distance = np.abs(values[0] - values[1]).max()

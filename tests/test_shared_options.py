@@ -287,13 +287,9 @@ def test_kernels_on_regions_decay_as_all_do():
 
 def test_options_of_the_other_kind_are_refused():
     trained = Trained.load(RUNS / "classifier")
-    with pytest.raises(
-        ValueError, match="`results` must only be given for"
-    ):
+    with pytest.raises(ValueError, match="`results` must only be given for"):
         trained.evaluate(results="found.json")
-    with pytest.raises(
-        ValueError, match="`sizes` must only be given for"
-    ):
+    with pytest.raises(ValueError, match="`sizes` must only be given for"):
         trained.export("a.tflite", sizes=True)
     with pytest.raises(ValueError, match="`split` must be one that the data"):
         trained.evaluate(split="all")

@@ -98,17 +98,17 @@ class Export:
             for row in FORMATS.values()
             for name in (*row.options, *KIND_OPTIONS["detector"])
         }
-        options = {
+        return {
             name: value
             for name in sorted(names)
             if runs.given(value := getattr(self, name))
         }
-        if options.get("batch_size") == 0:
-            options["batch_size"] = None
-        return options
 
     def run(self) -> None:
+        options = self._options()
+        if options.get("batch_size") == 0:
+            options["batch_size"] = None
         report = runs.load(self).export(
-            self.output, self.format, data=self.data, **self._options()
+            self.output, self.format, data=self.data, **options
         )
         print(report)

@@ -70,11 +70,9 @@ class Format:
         for name, value in options.items():
             owners = [f.name for f in FORMATS.values() if name in f.options]
             if owners and self.name not in owners:
-                raise InputError(
-                    f"`{name}` must only be given with format="
-                    f"{' or '.join(map(repr, owners))}. Received: "
-                    f"{name}={value!r}, format={self.name!r}"
-                )
+                wanted = " or ".join(f"format={owner!r}" for owner in owners)
+                rule = f"must only be given with {wanted}"
+                raise checks.refusal(name, value, rule, format=self.name)
 
 
 _ROWS = (
