@@ -111,7 +111,7 @@ def test_a_model_without_preprocessing(tmp_path, capfd):
     classifier().save(tmp_path / "other.keras")
     before = content(tmp_path)
     line = refused(capfd, tmp_path / "other.keras", tmp_path / "net.tflite")
-    assert "preprocessing.json; `eca-keras train`" in line
+    assert "no preprocessing.json or detection.json beside" in line
     assert content(tmp_path) == before
 
 
