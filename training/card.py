@@ -168,14 +168,16 @@ def _network(trained, config):
     height, width, channels = model.inputs[0].shape[1:]
     color = "grey" if channels == 1 else "colour"
     names = trained.class_names
-    given, values, counted_part = {
-        "classifier": ("probabilities", "pixels 0 to 255", "an image"),
+    given, values = {
+        "classifier": ("probabilities", "pixels 0 to 255"),
         "detector": (
             "boxes, scores and labels",
             "normalized as `detection.json` says",
-            "an image, without the heads on regions",
         ),
     }[trained.kind]
+    counted_part = "an image"
+    if getattr(model, "box_head", None):
+        counted_part += ", without the heads on regions"
     return _table(
         [
             ("Attention", attention),
