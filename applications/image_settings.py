@@ -16,6 +16,9 @@ from eca_keras.utils.types import PathLike
 Interpolation = Literal["bilinear", "bicubic"]
 INTERPOLATIONS = get_args(Interpolation)
 
+# What the settings of a detector are called as a file.
+DETECTION_FILE = "detection.json"
+
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:

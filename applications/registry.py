@@ -6,11 +6,11 @@ A new network or detector is its module and a row here.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from eca_keras.utils.checks import check_choice
+from eca_keras.utils.lazy import load
 
 if TYPE_CHECKING:
     import keras
@@ -99,17 +99,13 @@ def check_builder(name: str, argument: str = "model") -> None:
 def find_builder(name: str) -> Callable[..., keras.Model]:
     """Return the builder of a name."""
     check_builder(name)
-    return _load(BUILDERS[name].module, name)
+    return load(f"{BUILDERS[name].module}:{name}")
 
 
 def find_detector(name: str) -> type[keras.Model]:
     """Return the detector's class of a name."""
     check_choice("detector", name, DETECTORS)
-    return _load(DETECTORS[name].module, name)
-
-
-def _load(module, name):
-    return getattr(importlib.import_module(module), name)
+    return load(f"{DETECTORS[name].module}:{name}")
 
 
 def default_size(name: str) -> int:

@@ -140,6 +140,23 @@ assert not {"keras", "tensorflow", "numpy"} & loaded, loaded
 """
 
 
+@pytest.mark.slow
+def test_import_adds_nothing_to_keras_but_itself():
+    code = """
+import keras
+before = set(sys.modules)
+import eca_keras
+added = {m.split(".")[0] for m in set(sys.modules) - before}
+assert added <= {"eca_keras"} | set(sys.stdlib_module_names), added
+assert "eca_keras.training" not in sys.modules
+assert "ECAResNet18" in dir(eca_keras.applications)
+assert "eca_keras.applications.detection" not in sys.modules
+assert eca_keras.applications.detection.MaskRCNN
+"""
+    result = run(code)
+    assert result.returncode == 0, result.stderr
+
+
 def test_import_loads_nothing_that_it_does_not_need():
     result = run(LIGHT)
     assert result.returncode == 0, result.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import pathlib
 import textwrap
@@ -12,6 +11,7 @@ import zipfile
 
 import keras
 
+from eca_keras.applications.image_settings import DETECTION_FILE
 from eca_keras.applications.image_settings import Preprocessing
 from eca_keras.errors import InputError
 from eca_keras.export.formats import KIND_OPTIONS
@@ -22,14 +22,12 @@ from eca_keras.training.run.cluster import check_batch_size
 from eca_keras.training.run.folder import CONFIG
 from eca_keras.utils.checks import check_choice
 from eca_keras.utils.checks import listed
+from eca_keras.utils.lazy import load
 
 if typing.TYPE_CHECKING:
     from eca_keras.export.checking.report import Report
 
 SPLITS = ("train", "validation", "test")
-
-# Beside a detector are its settings under this name.
-DETECTION_FILE = "detection.json"
 
 # Where the subclass of each kind is.
 KINDS = {
@@ -296,8 +294,7 @@ def _class_of(path):
             "`eca-keras train`, `detect train` and `convert` write them"
         )
     kind = "detector" if detector and not classifier else "classifier"
-    module, _, name = KINDS[kind].partition(":")
-    return getattr(importlib.import_module(module), name)
+    return load(KINDS[kind])
 
 
 def read_network(path):

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from eca_keras.applications.detection.detector import Detector
+from eca_keras.applications.image_settings import DETECTION_FILE
 from eca_keras.applications.preprocessing import IMAGENET_MEAN
 from eca_keras.applications.preprocessing import IMAGENET_STD
 from eca_keras.applications.preprocessing import mean_pixel
@@ -36,9 +37,6 @@ EXACT_AGREEMENT = 0.99
 
 # Heights and widths of images within the padding, as fractions of it.
 PARTS = ((1, 1), (1, 0.75), (0.75, 1))
-
-# What the preprocessing of a detector is called as a file.
-FILE = "detection.json"
 
 
 class DetectionEndpoint(Endpoint):
@@ -180,7 +178,7 @@ class DetectionEndpoint(Endpoint):
             "std": std,
             "padding": padding,
         }
-        return Metadata(labels, fields, FILE)
+        return Metadata(labels, fields, DETECTION_FILE)
 
     def _mean_and_std(self):
         """What images are normalized with, before the file or in it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import os
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any
 from eca_keras.errors import InputError
 from eca_keras.errors import require
 from eca_keras.utils import checks
+from eca_keras.utils import lazy
 
 # For benchmarks: 8 bits cannot resolve the outputs of a fresh network, which
 # are nearly constant.
@@ -49,13 +49,12 @@ class Format:
 
     def load(self) -> Callable:
         """Return the function that exports a model."""
-        module, _, name = self.function.partition(":")
-        return getattr(importlib.import_module(module), name)
+        return lazy.load(self.function)
 
     def open_file(self, path: str | os.PathLike, threads: int = 1) -> Callable:
         """Return a function from a batch to the outputs of a file."""
-        module = importlib.import_module(self.function.partition(":")[0])
-        return module.open_file(path, threads)
+        module, _, _ = self.function.partition(":")
+        return lazy.load(f"{module}:open_file")(path, threads)
 
     def check_packages(self) -> None:
         """Raise ImportError unless all packages are installed."""

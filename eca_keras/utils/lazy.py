@@ -4,6 +4,12 @@ import importlib
 import sys
 
 
+def load(home):
+    """Return what `module:name` stands for."""
+    module, _, name = home.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
 def attach(package, **modules):
     """Return `__getattr__`, `__dir__` and `__all__` of a package.
 

@@ -4,10 +4,10 @@ import dataclasses
 import json
 import pathlib
 
+from eca_keras.applications.image_settings import DETECTION_FILE
 from eca_keras.applications.preprocessing import IMAGENET_MEAN
 from eca_keras.applications.preprocessing import IMAGENET_STD
 from eca_keras.errors import InputError
-from eca_keras.training.trained import DETECTION_FILE
 from eca_keras.utils import checks
 from eca_keras.utils.files import write_text
 
