@@ -98,7 +98,7 @@ def _classify(x, request):
     if request.dropout:
         x = layers.Dropout(request.dropout, name="top_dropout", dtype=dtype)(x)
     return layers.Dense(
-        request.classes,
+        int(request.classes),  # Dense does not take NumPy's integers
         activation=request.classifier_activation,
         name="predictions",
         dtype=dtype,

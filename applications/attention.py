@@ -141,6 +141,8 @@ def _maker(name):
 
 
 def _kernel_sizes(kernel_size, released, stages, model):
+    if hasattr(kernel_size, "tolist"):  # of NumPy
+        kernel_size = kernel_size.tolist()
     if checks.is_adaptive(kernel_size):
         return (None,) * stages
     if isinstance(kernel_size, str) and kernel_size == "paper":
@@ -152,13 +154,13 @@ def _kernel_sizes(kernel_size, released, stages, model):
             )
         return released
     if checks.is_kernel_size(kernel_size):
-        return (int(kernel_size),) * stages
+        return (kernel_size,) * stages
     if (
         isinstance(kernel_size, (list, tuple))
         and len(kernel_size) == stages
         and all(checks.is_kernel_size(size) for size in kernel_size)
     ):
-        return tuple(int(size) for size in kernel_size)
+        return tuple(map(int, kernel_size))
     rule = (
         "must be 'adaptive' or None, 'paper', a positive odd integer, or a "
         f"sequence of {stages} of them, one per stage of {model}"

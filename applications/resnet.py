@@ -8,7 +8,6 @@ import typing
 
 import keras
 from keras import layers
-from keras import ops
 
 from eca_keras.applications import attention as attention_argument
 from eca_keras.applications.assembly import Request
@@ -17,6 +16,7 @@ from eca_keras.applications.blocks import ConvNames
 from eca_keras.applications.blocks import channel_axis
 from eca_keras.applications.blocks import conv_bn
 from eca_keras.applications.docs import builder_doc
+from eca_keras.layers.pad_channels import PadChannels
 from eca_keras.utils.types import Activation
 from eca_keras.utils.types import Attention
 from eca_keras.utils.types import InputShape
@@ -105,12 +105,9 @@ def padded_shortcut(x, filters, strides, prefix):
     """Subsampling and zero channels, no parameters (option A)."""
     if strides > 1:
         x = layers.MaxPooling2D(1, strides=strides, name=f"{prefix}_0_pool")(x)
-    missing = filters - x.shape[channel_axis()]
-    if missing:
-        paddings = [[0, 0]] * 4
-        paddings[channel_axis()] = [missing // 2, missing - missing // 2]
-        x = ops.pad(x, paddings)
-    return x
+    if x.shape[channel_axis()] == filters:
+        return x
+    return PadChannels(filters, name=f"{prefix}_0_channels")(x)
 
 
 def imagenet_stem(x, widths):

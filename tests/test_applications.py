@@ -49,6 +49,39 @@ def randomize(model, seed=0):
         variable.assign(values)
 
 
+def test_arguments_of_numpy(small, tmp_path):
+    """NumPy's numbers are numbers, in the file of the model as well."""
+    shape = tuple(np.array(small().input_shape[1:]))
+    stages = {"ecaresnet20": 3}.get(small().name, 7)
+    for kernel_size in (np.int64(3), np.array([3] * stages)):
+        model = small(
+            classes=np.int64(4),
+            input_shape=shape,
+            kernel_size=kernel_size,
+            dropout=np.float32(0.5),
+        )
+        randomize(model)
+        model.save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+        assert set(kernels(loaded)) == {3}
+        images = np.random.default_rng(0).normal(size=(2, *shape))
+        expected = np.asarray(model(images))
+        assert expected.shape == (2, 4)
+        assert np.ptp(expected) > 1e-3
+        np.testing.assert_array_equal(loaded(images), expected)
+
+
+def test_a_legacy_file(small, tmp_path):
+    model = small()
+    randomize(model)
+    model.save(tmp_path / "model.h5")
+    loaded = keras.models.load_model(tmp_path / "model.h5", compile=False)
+    images = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:]))
+    expected = np.asarray(model(images))
+    assert np.ptp(expected) > 1e-3
+    np.testing.assert_array_equal(loaded(images), expected)
+
+
 def kernels(model):
     """Kernel sizes of the ECA layers, in order."""
     return [

@@ -73,6 +73,24 @@ def test_outputs_equal_numpy(name, data_format, rank):
 
 
 @every_case
+@every_format
+@pytest.mark.parametrize("rank", [3, 4, 5])
+@pytest.mark.parametrize("masked", [False, True])
+def test_an_empty_batch(name, data_format, rank, masked):
+    x = make_map((0, *positions(rank), 32))
+    layer = build(name, rank=rank, data_format=data_format)
+    mask = tf.ones(x.shape[:-1], "bool") if masked else None
+    assert apply(layer, x, mask).shape == x.shape
+    # Not known to be empty while the graph is made.
+    batch = tf.TensorSpec((None, *to_format(x, data_format).shape[1:]))
+    compiled = tf.function(
+        lambda x: layer(x, mask=mask), input_signature=[batch]
+    )
+    outputs = compiled(to_format(x, data_format).astype("float32"))
+    assert outputs.shape == to_format(x, data_format).shape
+
+
+@every_case
 def test_a_map_may_have_a_single_position(name):
     x = make_map((3, 1, 1, 32))
     layer = build(name)

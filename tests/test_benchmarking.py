@@ -87,6 +87,14 @@ def test_the_slower_model_is_slower():
         assert row.cpu_seconds > 0
 
 
+def test_one_model():
+    model = small()
+    rows = eca_keras.benchmark(
+        model, batch_sizes=[1], training_batch_size=None, rounds=2
+    )
+    assert [(row.model, row.ratio) for row in rows] == [(model.name, 1)]
+
+
 def test_the_models_stay_as_they_are():
     model = small()
     before = model.get_weights()
@@ -182,8 +190,8 @@ def test_several_inputs_and_outputs():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"models": {}}, "`models` must be a dictionary"),
-        ({"models": {"a": 3}}, "`models` must be a dictionary"),
+        ({"models": {}}, "`models` must be a keras.Model, or a di"),
+        ({"models": {"a": 3}}, "`models` must be a keras.Model, or a di"),
         ({"batch_sizes": (8, 0)}, "`batch_sizes` must be positive integers"),
         ({"training_batch_size": -1}, "`training_batch_size` must be a posi"),
         ({"training_batch_size": 0}, "`training_batch_size` must be a posi"),

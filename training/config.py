@@ -197,6 +197,9 @@ class RunConfig:
         choices = _choices(type(self))  # type: ignore[arg-type]
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if hasattr(value, "item"):  # of NumPy, which JSON does not take
+                value = value.item()
+                object.__setattr__(self, field.name, value)
             if field.name in choices:
                 checks.check_choice(field.name, value, choices[field.name])
             if rule := field.metadata["rule"]:

@@ -16,6 +16,7 @@ from eca_keras.applications.detection.backbone import make_backbone
 from eca_keras.applications.detection.fpn import feature_pyramid
 from eca_keras.applications.detection.fpn import level_of
 from eca_keras.utils.checks import check_count
+from eca_keras.utils.checks import check_tensorflow
 from eca_keras.utils.types import Attention
 from eca_keras.utils.types import Backbone
 from eca_keras.utils.types import KernelSize
@@ -86,6 +87,7 @@ class Detector(keras.Model):
 
     Raises:
         ValueError: if an argument is out of its range.
+        ImportError: if Keras runs on another backend than TensorFlow.
     """
 
     LOSSES: tuple[str, ...] = ()
@@ -113,6 +115,7 @@ class Detector(keras.Model):
         name: str | None = None,
         **options: typing.Any,
     ) -> None:
+        check_tensorflow(type(self).__name__)
         counts = {
             "num_classes": num_classes,
             "filters": filters,

@@ -140,14 +140,15 @@ def box_head(channels, num_classes, *, units=1024):
     regions = keras.Input(shape, name="box_regions")
     x = layers.Flatten(name="box_flatten")(regions)
     for i in (1, 2):
-        x = layers.Dense(units, "relu", name=f"box_dense{i}")(x)
+        x = layers.Dense(int(units), "relu", name=f"box_dense{i}")(x)
+    classes = int(num_classes) + 1  # Dense takes no integers of NumPy
     logits = layers.Dense(
-        num_classes + 1,
+        classes,
         kernel_initializer=KERNEL_INITIALIZER,
         name="box_logits",
     )
     offsets = layers.Dense(
-        4 * (num_classes + 1),
+        4 * classes,
         kernel_initializer=OFFSETS_INITIALIZER,
         name="box_offsets",
     )

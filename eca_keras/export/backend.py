@@ -1,18 +1,13 @@
 """The one place of this package that imports TensorFlow."""
 
-import keras
+from eca_keras.utils.checks import check_tensorflow
 
-if keras.backend.backend() != "tensorflow":
-    raise ImportError(
-        "`eca_keras.export` needs Keras on TensorFlow: set "
-        "KERAS_BACKEND=tensorflow before the first import of keras. "
-        f"Received: backend={keras.backend.backend()}"
-    )
+check_tensorflow("eca_keras.export")
 
-import tensorflow as tf
+import tensorflow as tf  # noqa: E402
 
 # Not public, but what converters are made of, tf2onnx among them.
-from tensorflow.python.framework.convert_to_constants import (
+from tensorflow.python.framework.convert_to_constants import (  # noqa: E402
     convert_variables_to_constants_v2 as freeze,
 )
 

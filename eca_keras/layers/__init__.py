@@ -6,6 +6,7 @@ from eca_keras.layers.eca import ECA
 from eca_keras.layers.eca import adaptive_kernel_size
 from eca_keras.layers.eca_ns import ECANS
 from eca_keras.layers.global_context import GlobalContext
+from eca_keras.layers.pad_channels import PadChannels as PadChannels
 from eca_keras.layers.se_variants import SEGroupConv
 from eca_keras.layers.se_variants import SEVar1
 from eca_keras.layers.se_variants import SEVar2

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from eca_keras.layers.eca import ECA
+from eca_keras.layers.feature_map import maximum
 from eca_keras.layers.spatial_gate import SpatiallyGated
 from eca_keras.layers.squeeze_excite import SqueezeExcite
 from eca_keras.utils.types import DataFormat
@@ -24,14 +25,13 @@ class AverageMaxGate(SqueezeExcite):
     """
 
     def _map_logits(self, inputs, mask):
-        return ops.add(
-            super()._map_logits(inputs, mask),
-            self.compute_logits(self._channel_maxima(inputs, mask)),
-        )
+        maxima = self._channel_maxima(inputs, mask)
+        # Not ops.add, which fails on an empty batch.
+        return super()._map_logits(inputs, mask) + self.compute_logits(maxima)
 
     def _channel_maxima(self, inputs, mask):
         values = self._masked(inputs, mask, fill=-float("inf"))
-        maxima = ops.max(values, axis=self._positions)
+        maxima = maximum(values, axis=self._positions)
         if mask is None:
             return maxima
         # A sample without any position has the descriptor 0 here too.

@@ -12,6 +12,12 @@ from eca_keras.utils import checks
 from eca_keras.utils.types import DataFormat
 
 
+def maximum(values, axis, keepdims=False):
+    """Return `ops.max`, of an empty batch as well, which Keras refuses."""
+    reduce = ops.sum if 0 in tuple(values.shape) else ops.max
+    return reduce(values, axis=axis, keepdims=keepdims)
+
+
 class FeatureMapLayer(keras.layers.Layer):
     """Base class of layers that map a feature map to one of its shape.
 

@@ -11,6 +11,7 @@ from keras import ops
 from eca_keras.layers.dense import add_kernel
 from eca_keras.layers.dense import project
 from eca_keras.layers.feature_map import FeatureMapLayer
+from eca_keras.layers.feature_map import maximum
 from eca_keras.utils.checks import check_count
 from eca_keras.utils.types import DataFormat
 
@@ -96,7 +97,7 @@ class GlobalContext(FeatureMapLayer):
         hidden = self._normalize(project(context, self.reduce_kernel))
         added = project(ops.relu(hidden), self.expand_kernel)
         added = ops.cast(ops.reshape(added, self._gate_shape), inputs.dtype)
-        return ops.add(inputs, added)
+        return inputs + added  # ops.add fails on an empty batch
 
     def _context(self, inputs, mask):
         """Return the weighted mean of the positions, `(batch, channels)`."""
@@ -105,9 +106,9 @@ class GlobalContext(FeatureMapLayer):
         if mask is not None:
             one = ops.take(inputs, [0], axis=self._channel_axis)
             excluded = self._masked(ops.zeros_like(one), mask, fill=EXCLUDED)
-            scores = ops.add(scores, self._flatten(excluded, 1))
+            scores = scores + self._flatten(excluded, 1)
         # Not ops.softmax, which warns where there is a single position.
-        scores = scores - ops.max(scores, axis=1, keepdims=True)
+        scores = scores - maximum(scores, axis=1, keepdims=True)
         weights = ops.transpose(ops.exp(scores), (0, 2, 1))
         total = ops.squeeze(ops.matmul(weights, rows), axis=1)
         return ops.divide(total, ops.sum(weights, axis=-1))

@@ -5,6 +5,7 @@ from keras import ops
 
 from eca_keras.layers.dense import add_kernel
 from eca_keras.layers.feature_map import FeatureMapLayer
+from eca_keras.layers.feature_map import maximum
 from eca_keras.utils import checks
 
 
@@ -44,7 +45,7 @@ class SpatialGate(FeatureMapLayer):
         pooled = ops.stack(
             [
                 ops.mean(values, axis=self._channel_axis),
-                ops.max(values, axis=self._channel_axis),
+                maximum(values, axis=self._channel_axis),
             ],
             axis=-1,
         )
@@ -55,8 +56,9 @@ class SpatialGate(FeatureMapLayer):
             padding="same",
             data_format="channels_last",
         )
-        gate = ops.sigmoid(ops.squeeze(logits, axis=-1))
-        gate = ops.expand_dims(gate, self._channel_axis)
+        # Of an empty batch TensorFlow returns a convolution's inputs: there
+        # is an axis of 2 that `squeeze` would refuse.
+        gate = ops.expand_dims(ops.sigmoid(logits[..., 0]), self._channel_axis)
         return ops.multiply(inputs, ops.cast(gate, inputs.dtype))
 
     def get_config(self):

@@ -39,7 +39,7 @@ class Latency(Timing):
 
 
 def benchmark(
-    models: Mapping[str, keras.Model | Callable[[], keras.Model]],
+    models: keras.Model | Mapping[str, keras.Model | Callable[[], keras.Model]],
     *,
     batch_sizes: Sequence[int] = (8, 1),
     training_batch_size: int | None = 8,
@@ -59,9 +59,9 @@ def benchmark(
     copies of them are trained.
 
     Args:
-        models: Dictionary from names to models, or to functions without
-            arguments that build one. The first is what the others are
-            compared with.
+        models: A model, or a dictionary from names to models or to functions
+            without arguments that build one. The first is what the others
+            are compared with.
         batch_sizes: Batch sizes of inference; may be empty.
         training_batch_size: Batch size of training; `None` for no training.
         input_shape: Shape of one sample, without the batch, for models whose
@@ -84,11 +84,12 @@ def benchmark(
 
     >>> import keras
     >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
-    >>> rows = benchmark({"dense": model}, batch_sizes=[2], rounds=4)
+    >>> rows = benchmark(model, batch_sizes=[2], rounds=4)
     >>> [(row.task, row.batch_size, row.ratio) for row in rows]
     [('inference', 2, 1.0), ('training', 8, 1.0)]
     """
-    names = list(models)
+    if isinstance(models, keras.Model):
+        models = {models.name: models}
     rows = []
     for measured in measure(
         models,
@@ -99,7 +100,7 @@ def benchmark(
         warmup=warmup,
         seed=seed,
     ):
-        for row in _rows(measured, names):
+        for row in _rows(measured, list(models)):
             rows.append(row)
             if progress:
                 progress(
@@ -190,8 +191,8 @@ def check(models, batch_sizes, training_batch_size, rounds, warmup):
         or not all(callable(model) for model in models.values())
     ):
         rule = (
-            "must be a dictionary from at least one name to a keras.Model or "
-            "a function that builds it"
+            "must be a keras.Model, or a dictionary from at least one name to "
+            "a keras.Model or a function that builds it"
         )
         raise checks.refusal("models", models, rule)
     holds = all(checks.is_int(size) and size > 0 for size in batch_sizes)

@@ -102,6 +102,18 @@ def is_real(value: Any) -> bool:
     )
 
 
+def check_tensorflow(needed_for: str) -> None:
+    """Raise ImportError unless Keras runs on TensorFlow."""
+    import keras
+
+    if (backend := keras.backend.backend()) != "tensorflow":
+        raise ImportError(
+            f"`{needed_for}` needs Keras on TensorFlow: set "
+            "KERAS_BACKEND=tensorflow before the first import of keras. "
+            f"Received: backend={backend}"
+        )
+
+
 def data_format(value: DataFormat) -> Any:
     """Return `value`, or Keras's default for `None`."""
     import keras

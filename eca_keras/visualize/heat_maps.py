@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from eca_keras.errors import InputError
+from eca_keras.utils.checks import check_tensorflow
 from eca_keras.utils.checks import refusal
 from eca_keras.utils.keras_graph import count_kernels
 from eca_keras.utils.keras_graph import data_format
@@ -64,6 +64,7 @@ def grad_cam(
     Raises:
         ValueError: if an argument is out of its range, or the model is of
             another kind.
+        ImportError: if Keras runs on another backend than TensorFlow.
 
     Example:
 
@@ -78,11 +79,7 @@ def grad_cam(
     Gradient-based Localization](https://arxiv.org/abs/1610.02391) (ICCV
     2017), Eq. 1 and 2.
     """
-    if keras.backend.backend() != "tensorflow":
-        raise InputError(
-            "`grad_cam` needs the TensorFlow backend. Received: "
-            f"{keras.backend.backend()!r}"
-        )
+    check_tensorflow("grad_cam")
     taps.check_images(images, batch_size)
     images = np.asarray(images)
     if images.ndim != 4:

@@ -13,6 +13,7 @@ from eca_keras.errors import WorkerLost
 from eca_keras.training.config import StrategyName
 from eca_keras.training.run.watchdog import Watchdog
 from eca_keras.utils.checks import check_choice
+from eca_keras.utils.checks import check_tensorflow
 
 # Element type in which values of a type travel between workers.
 _WIRE = {"u": np.int64, "i": np.int64, "b": np.int64, "f": np.float64}
@@ -80,6 +81,7 @@ class Cluster:
     """
 
     def __init__(self, name, timeout=600.0, alone=False):
+        check_tensorflow("eca_keras.training")
         self.timeout = timeout
         self._resolver = None if alone else _resolver(name)
         self.workers, self.index = _members(self._resolver)

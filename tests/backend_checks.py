@@ -1,17 +1,20 @@
-"""Runs the layers and networks on the JAX backend, in a process of its own.
+"""Runs what is for any backend on one of them, in a process of its own.
 
-    KERAS_BACKEND=jax python tests/jax_checks.py layers
-    KERAS_BACKEND=jax python tests/jax_checks.py networks LOGITS.npz
+    KERAS_BACKEND=jax python tests/backend_checks.py layers
+    KERAS_BACKEND=jax python tests/backend_checks.py networks LOGITS.npz
+    KERAS_BACKEND=torch python tests/backend_checks.py api
 
 Prints one line of JSON per check: what was checked and the largest difference
 from NumPy (layers) or from the logits in the file, whose keys are
-MODEL/ATTENTION (networks, relative to the largest logit).
+MODEL/ATTENTION (networks, relative to the largest logit). Of the functions
+(api) it prints the name, and the error where there was one.
 """
 
 import json
 import sys
+import tempfile
 
-import jax
+import api_calls
 import keras
 import numpy as np
 from cases import CASES
@@ -40,12 +43,13 @@ def check_layers():
         for data_format in FORMATS:
             for rank in (3, 4, 5):
                 x = make_map((3, *positions(rank), 32))
-                layer, run = _compile(case, x, data_format)
-                outputs, gradients = run(
-                    [v.value for v in layer.trainable_variables],
-                    to_format(x, data_format).astype("float32"),
+                layer = case.make(data_format=data_format)
+                values = to_format(x, data_format).astype("float32")
+                layer.build(values.shape)
+                randomize(layer)
+                outputs, gradients = GRADIENTS[keras.backend.backend()](
+                    layer, values
                 )
-                outputs = np.asarray(outputs)
                 if data_format == "channels_first":
                     outputs = np.moveaxis(outputs, 1, -1)
                 report(
@@ -58,22 +62,29 @@ def check_layers():
                 )
 
 
-def _compile(case, x, data_format):
-    layer = case.make(data_format=data_format)
-    layer.build(to_format(x, data_format).shape)
-    randomize(layer)
+def _with_jax(layer, x):
+    """Outputs, compiled, and the gradients of the sum of their squares."""
+    import jax
 
     def loss(weights, x):
         outputs, _ = layer.stateless_call(weights, [], x)
         return (outputs**2).sum(), outputs
 
-    def run(weights, x):
-        (_, outputs), gradients = jax.value_and_grad(loss, has_aux=True)(
-            weights, x
-        )
-        return outputs, gradients
+    weights = [v.value for v in layer.trainable_variables]
+    compiled = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    (_, outputs), gradients = compiled(weights, x)
+    return np.asarray(outputs), [np.asarray(each) for each in gradients]
 
-    return layer, jax.jit(run)
+
+def _with_torch(layer, x):
+    outputs = layer(keras.ops.convert_to_tensor(x))
+    if layer.trainable_variables:
+        (outputs**2).sum().backward()
+    gradients = [v.value.grad.numpy() for v in layer.trainable_variables]
+    return outputs.detach().numpy(), gradients
+
+
+GRADIENTS = {"jax": _with_jax, "torch": _with_torch}
 
 
 def _gradient_errors(case, layer, x, gradients):
@@ -110,9 +121,19 @@ def check_networks(path):
             )
 
 
+def check_api():
+    with tempfile.TemporaryDirectory() as folder:
+        for name, call in api_calls.calls(folder).items():
+            error = None
+            try:
+                call()
+            except Exception as caught:
+                error = f"{type(caught).__name__}: {caught}"
+            report(name=name, error=error)
+
+
 if __name__ == "__main__":
-    assert keras.backend.backend() == "jax"
-    if sys.argv[1] == "layers":
-        check_layers()
-    else:
-        check_networks(sys.argv[2])
+    assert keras.backend.backend() in GRADIENTS
+    {"layers": check_layers, "networks": check_networks, "api": check_api}[
+        sys.argv[1]
+    ](*sys.argv[2:])
