@@ -60,6 +60,9 @@ COMMANDS = {
         "export", "Export", _USE, "Write a SavedModel, TFLite or ONNX file."
     ),
     "card": Row("card", "Card", _USE, "Write a model card."),
+    "samples": Row(
+        "samples", "Samples", _USE, "Write images to try a network on."
+    ),
     "info": Row(
         "info", "Info", _NETWORKS, "List networks: parameters, MACs, kernels."
     ),
