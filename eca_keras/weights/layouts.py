@@ -42,7 +42,8 @@ _COUNTERS = (
     *("num_batches_tracked", "total_ops", "total_params"),
     *("num_updates", "_extra_state"),
 )
-_AVERAGE_COUNTER = "n_averaged"
+# Those of the averages of PyTorch and of mmengine: they mark an EMA.
+_AVERAGE_COUNTER = re.compile(r"(?:(?<=\.)|^)(n_averaged|steps)$")
 _EMA = re.compile(r"(?<![a-z])(ema|swa|avg|averaged?)(?![a-z])")
 _CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")
 # What else a script saves may hold tensors under the same names.
@@ -113,9 +114,9 @@ def find_state_dict(
     """
     found, unknown = [], []
     for path, mapping in _mappings(loaded):
-        tensors, averaged = _clean(mapping, tensor_type)
+        tensors, averages = _clean(mapping, tensor_type)
         if tensors and not _NOT_WEIGHTS.search(path.lower()):
-            found += _networks(path, tensors, averaged)
+            found += _networks(path, tensors, averages)
             unknown.append(StateDict(tensors, source=path))
     if not found:
         return _first(unknown, loaded)
@@ -168,24 +169,20 @@ def _clean(mapping, tensor_type):
         and (isinstance(value, tensor_type) or "." in name)
         and not name.endswith(_COUNTERS)
     }
-    averaged = [
-        _WRAPPERS.sub("", name.removesuffix(_AVERAGE_COUNTER))
-        for name in entries
-        if name.endswith(_AVERAGE_COUNTER)
+    averaged = [n for n in entries if _AVERAGE_COUNTER.search(n)]
+    for name in averaged:
+        del entries[name]
+    roots = [
+        _WRAPPERS.sub("", _AVERAGE_COUNTER.sub("", name)) for name in averaged
     ]
-    entries = {
-        name: value
-        for name, value in entries.items()
-        if not name.endswith(_AVERAGE_COUNTER)
-    }
     cleaned = {_WRAPPERS.sub("", name): v for name, v in entries.items()}
     # Where names would meet, what looks like a wrapper is none.
     if len(cleaned) < len(entries):
-        return entries, averaged
-    return cleaned, averaged
+        return entries, roots
+    return cleaned, roots
 
 
-def _networks(path, tensors, averaged):
+def _networks(path, tensors, averages):
     """Return a `StateDict` for each network among tensors."""
     prefixes = tuple(
         name.removesuffix(anchor)
@@ -197,7 +194,7 @@ def _networks(path, tensors, averaged):
     for prefix in prefixes:
         source = ".".join(filter(None, (path, prefix.rstrip("."))))
         words = _CAMEL_CASE.sub("_", source).lower()
-        average = any(prefix.startswith(root) for root in averaged)
+        average = any(prefix.startswith(root) for root in averages)
         networks.append(
             StateDict(
                 tensors,
@@ -236,7 +233,7 @@ def _no_such_kind(ema, found):
     where = f", in {where}" if where else ""
     return (
         f"ema={ema} asks for {kind}, and it only holds {other}{where}. Pass "
-        f"ema={not ema}."
+        f"ema={not ema} to load those."
     )
 
 

@@ -180,8 +180,8 @@ def _no_head(network, state):
         others.append(name)
     return (
         "it has no classifier of one linear layer, with a bias, on the last "
-        f"channels{f': it also holds {listed(others)}' if others else ''}. "
-        "Pass include_top=False."
+        f"channels{f': it also holds {listed(others, 5)}' if others else ''}. "
+        "Pass include_top=False to load the network without it."
     )
 
 

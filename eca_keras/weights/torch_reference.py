@@ -6,6 +6,7 @@ of timm are built by timm. All of it runs in a process of its own, as a
 script: TensorFlow and torchvision do not bear each other in one process.
 """
 
+import dataclasses
 import importlib.util
 import os
 import pickle
@@ -35,7 +36,7 @@ def predict(path, network, images):
     Args:
         path: The checkpoint.
         network: What `inspect_checkpoint` says about it, with the EMA of the
-            weights or without.
+            weights or without, with `classes=None` to leave a classifier out.
         images: Array of shape `(batch, height, width, 3)`, normalized.
 
     Returns:
@@ -59,6 +60,7 @@ def predict(path, network, images):
             [
                 *(sys.executable, "-m", __name__, path, inputs, outputs),
                 *(["ema"] if network.ema else []),
+                *([] if network.classes else ["no-top"]),
             ],
             env={**os.environ, "KERAS_BACKEND": "torch"},
             capture_output=True,
@@ -70,11 +72,13 @@ def predict(path, network, images):
         return np.load(outputs)
 
 
-def main(path, inputs, outputs, *ema):
+def main(path, inputs, outputs, *flags):
     """Run in the other process: read images, write outputs."""
     import torch
 
-    network = inspect_checkpoint(path, ema=bool(ema))
+    network = inspect_checkpoint(path, ema="ema" in flags)
+    if "no-top" in flags:
+        network = dataclasses.replace(network, classes=None, head=None)
     images = np.moveaxis(np.load(inputs), -1, 1).astype("float32")
     state = _state(path, network)
     with torch.no_grad():
