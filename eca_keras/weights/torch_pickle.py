@@ -7,6 +7,7 @@ gives another `Opaque`, which holds nothing. What a training script saves
 beside the weights, such as its arguments, is skipped so.
 """
 
+import os
 import pickletools
 import typing
 
@@ -54,7 +55,7 @@ def load(
     """Return the object of the pickle at the position of `file`.
 
     Args:
-        file: Binary file, left at the end of the pickle.
+        file: Seekable binary file, left at the end of the pickle.
         read_storage: Callable that maps a `Storage` to its bytes; `None` for
             a pickle without tensors.
         storages: Dictionary that receives each `Storage` under its key.
@@ -82,15 +83,20 @@ def load(
 
 
 class _Bounded:
-    """The file for `pickletools`: nothing longer than `MAX_BYTES` in all."""
+    """The file for `pickletools`: no more than `MAX_BYTES` in all."""
 
     def __init__(self, file):
         self._file = file
         self._left = MAX_BYTES
         self.tell = file.tell
+        start = file.tell()
+        self._end = file.seek(0, os.SEEK_END)
+        file.seek(start)
 
     def read(self, size):
-        return self._counted(self._file.read(min(size, self._left)))
+        # A file object makes room for as much as it is asked for.
+        size = min(size, self._left, self._end - self.tell())
+        return self._counted(self._file.read(size))
 
     def readline(self):
         return self._counted(self._file.readline(self._left))
