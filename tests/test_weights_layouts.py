@@ -17,6 +17,7 @@ import torch_writer
 from narrow import prefixed
 from narrow import with_head
 
+from eca_keras import applications
 from eca_keras import cli
 from eca_keras.weights import CheckpointError
 from eca_keras.weights import inspect_checkpoint
@@ -195,6 +196,20 @@ def test_prefixes_in_safetensors(tmp_path):
     network, tensors = narrow.read(tmp_path / "both.bin")
     narrow.assert_holds(tensors, EMA)
     assert (network.source, network.beside) == ("ema", ("model",))
+
+
+def test_an_ema_that_cannot_be_read(tmp_path):
+    saved = {"model": RAW, "ema": argparse.Namespace()}
+    torch_writer.save(saved, tmp_path / "last.pt")
+    sentence = (
+        "its EMA of the weights, ema, is no state dict: it asks for "
+        "argparse.Namespace, which was not run. Pass ema=False to load"
+    )
+    for ema in (None, True):
+        with pytest.raises(CheckpointError, match=sentence):
+            narrow.read(tmp_path / "last.pt", ema)
+    _, tensors = narrow.read(tmp_path / "last.pt", ema=False)
+    narrow.assert_holds(tensors, RAW)
 
 
 def images():
@@ -399,6 +414,19 @@ def test_files_without_one_network(tmp_path, saved, sentence):
     torch_writer.save(saved, tmp_path / "file")
     with pytest.raises(CheckpointError, match=sentence):
         load_checkpoint(tmp_path / "file")
+
+
+def test_widths_that_differ_from_the_file_s(tmp_path):
+    torch_writer.save(RAW, tmp_path / "narrow.pth")
+    sizes = inspect_checkpoint(tmp_path / "narrow.pth").kernel_sizes
+    model = applications.ECAResNet26T(include_top=False, kernel_size=sizes)
+    sentence = (
+        r"it has block_widths=\(\(\(8, 8, 16\).* but the model has "
+        r"block_widths=None\. Pass block_widths=.* call "
+        "eca_keras.load_checkpoint, which reads them"
+    )
+    with pytest.raises(CheckpointError, match=sentence):
+        load_into(model, tmp_path / "narrow.pth")
 
 
 def test_other_families_behind_a_prefix(tmp_path):

@@ -42,8 +42,8 @@ class Convert:
         ema: Take the EMA of the weights, and refuse a file without one. By
             default the EMA is taken where there is one.
         no_ema: Take the weights themselves, not their EMA.
-        include_top: Leave the classifier out: the backbone, of a detector's
-            file too.
+        include_top: Whether the classifier is kept. Without it the result is
+            the backbone, which is all that a detector's file can give.
         verify: Compare with PyTorch, which has to be installed, and for
             timm's networks timm.
     """

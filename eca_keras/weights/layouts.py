@@ -31,6 +31,14 @@ _PREFERRED = (
     *("state_dict_ema", "model_ema"),
     *("state_dict", "model_state_dict", "model"),
 )
+# Under which whole pickled models are found, too.
+_EMA_KEYS = (
+    "ema",
+    "ema_model",
+    "model_ema",
+    "ema_state_dict",
+    "state_dict_ema",
+)
 # What DistributedDataParallel, AveragedModel, torch.compile, FSDP and
 # activation checkpointing put into names, wherever they wrap a module.
 _WRAPPERS = re.compile(
@@ -124,6 +132,8 @@ def find_state_dict(
         kind: [each for each in found if each.ema == kind]
         for kind in (True, False)
     }
+    if not kinds[True] and ema is not False:
+        _check_no_pickled_ema(loaded)
     wanted = bool(kinds[True]) if ema is None else ema
     if not kinds[wanted]:
         raise CheckpointError(_no_such_kind(wanted, found))
@@ -223,6 +233,17 @@ def _only(candidates):
             "torch.save(model.state_dict(), path), and load that file."
         )
     return chosen[0]
+
+
+def _check_no_pickled_ema(loaded):
+    """Refuse to pass over an EMA only because it cannot be read."""
+    for key in _EMA_KEYS if isinstance(loaded, dict) else ():
+        if isinstance(loaded.get(key), Opaque):
+            raise CheckpointError(
+                f"its EMA of the weights, {key}, is no state dict: it asks "
+                f"for {shown(loaded[key].name)}, which was not run. Pass "
+                "ema=False to load the weights themselves."
+            )
 
 
 def _no_such_kind(ema, found):

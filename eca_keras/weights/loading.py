@@ -237,7 +237,8 @@ def _check_arguments(model, variables, network, state):
         )
     if built.classes is not None and network.classes is None:
         raise CheckpointError(_no_head(network, state))
-    inside, asked = network.arguments, built.arguments
+    inside = {**dict.fromkeys(built.options), **network.arguments}
+    asked = {**dict.fromkeys(network.options), **built.arguments}
     if built.classes is None:  # the file's classifier is left out
         inside = {**inside, "include_top": False}
         inside.pop("classes", None)
@@ -250,6 +251,8 @@ def _check_arguments(model, variables, network, state):
         hint = ""
         if "classes" in differing and network.classes is not None:
             hint = ", or include_top=False and a classifier of your own"
+        elif "block_widths" in differing:
+            hint = ", or call eca_keras.load_checkpoint, which reads them"
         raise CheckpointError(
             f"it has {_spelled(inside, differing)}, but the model has "
             f"{_spelled(asked, differing)}. "
