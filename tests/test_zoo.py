@@ -50,7 +50,11 @@ def narrow(name, **arguments):
     ],
 )
 def test_parameter_count(name):
-    model = getattr(applications, name)(input_shape=(64, 64, 3))
+    released = resnet.RESNETS[name].released  # Eq. 12 but where pruned
+    model = getattr(applications, name)(
+        input_shape=(64, 64, 3),
+        kernel_size="paper" if released else "adaptive",
+    )
     count = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
     assert count == PARAMETERS[name]
     assert model.name == name.lower()
