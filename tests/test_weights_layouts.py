@@ -121,6 +121,14 @@ LAYOUTS = {
         False,
         False,
     ),
+    "EMA in a callback of Lightning": (
+        {
+            "state_dict": prefixed(RAW, "model."),
+            "callbacks": {"EMA": {"ema_state_dict": prefixed(EMA, "model.")}},
+        },
+        True,
+        True,
+    ),
     "Lightning with a loss": (
         {
             "state_dict": {

@@ -54,8 +54,11 @@ _COUNTERS = (
 _AVERAGE_COUNTER = re.compile(r"(?:(?<=\.)|^)(n_averaged|steps)$")
 _EMA = re.compile(r"(?<![a-z])(ema|swa|avg|averaged?)(?![a-z])")
 _CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")
-# What else a script saves may hold tensors under the same names.
-_NOT_WEIGHTS = re.compile(r"optim|sched|scaler|callback|hyper_param|grad")
+# What else a script saves may hold tensors under the same names. Callbacks of
+# Lightning keep an EMA, or an SWA that is not ready to be used.
+_NOT_WEIGHTS = re.compile(
+    r"optim|sched|scaler|hyper_param|grad|callback(?!.*(?<![a-z])ema)"
+)
 _DEPTH = 4  # of keys above a state dict
 _MOST_KEYS = 100  # that a refusal looks at
 

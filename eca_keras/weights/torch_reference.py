@@ -109,8 +109,9 @@ def _state(path, network):
 
             loaded = load_file(path)
         else:
-            with torch.serialization.safe_globals(_strangers(path)):
-                loaded = torch.load(path, map_location="cpu", weights_only=True)
+            if strangers := _strangers(path):
+                torch.serialization.add_safe_globals(strangers)
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise CheckpointError(
@@ -136,9 +137,11 @@ def _strangers(path):
     import torch
 
     # Not in PyTorch before 2.6, and not for the older container.
-    if not zipfile.is_zipfile(path):
+    name = "get_unsafe_globals_in_checkpoint"
+    names_in = getattr(torch.serialization, name, None)
+    if names_in is None or not zipfile.is_zipfile(path):
         return []
-    names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    names = names_in(path)
     return [(type("Stranger", (_Stranger,), {}), name) for name in names]
 
 
