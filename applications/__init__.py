@@ -24,11 +24,18 @@ if TYPE_CHECKING:
     from eca_keras.applications.resnet import ECAResNet34 as ECAResNet34
     from eca_keras.applications.resnet import ECAResNet50 as ECAResNet50
     from eca_keras.applications.resnet import ECAResNet50D as ECAResNet50D
+    from eca_keras.applications.resnet import (
+        ECAResNet50DPruned as ECAResNet50DPruned,
+    )
     from eca_keras.applications.resnet import ECAResNet50T as ECAResNet50T
     from eca_keras.applications.resnet import ECAResNet56 as ECAResNet56
     from eca_keras.applications.resnet import ECAResNet101 as ECAResNet101
     from eca_keras.applications.resnet import ECAResNet101D as ECAResNet101D
+    from eca_keras.applications.resnet import (
+        ECAResNet101DPruned as ECAResNet101DPruned,
+    )
     from eca_keras.applications.resnet import ECAResNet152 as ECAResNet152
+    from eca_keras.applications.resnet import ECAResNet200D as ECAResNet200D
     from eca_keras.applications.resnet import ECAResNet269D as ECAResNet269D
     from eca_keras.applications.resnet import ECAResNetLight as ECAResNetLight
     from eca_keras.applications.resnet import ECAResNeXt26T as ECAResNeXt26T

@@ -53,7 +53,7 @@ _DOC = """Instantiates {title}.
             takes the name of a layer and returns the layer.
         dropout: Rate of the dropout before the top layer, in [0, 1). Only
             used if `include_top` is `True`.
-
+{last_arguments}
     Returns:
         A `keras.Model`. With the top its output has shape
         `(batch, classes)` and is float32 under mixed precision too.
@@ -68,7 +68,7 @@ _DOC = """Instantiates {title}.
     """
 
 
-def builder_doc(title, paper, row, first_arguments=""):
+def builder_doc(title, paper, row, first_arguments="", last_arguments=""):
     """Return the docstring of a builder.
 
     Args:
@@ -77,6 +77,7 @@ def builder_doc(title, paper, row, first_arguments=""):
         row: The builder's row, with `released`, `depths`, `min_size` and
             `default_size`.
         first_arguments: Text of the arguments before `include_top`.
+        last_arguments: Text of the arguments after `dropout`.
     """
     size = row.default_size
     released = ", ".join(map(str, row.released)) if row.released else "none"
@@ -84,6 +85,7 @@ def builder_doc(title, paper, row, first_arguments=""):
         title=title,
         paper=paper,
         first_arguments=first_arguments,
+        last_arguments=last_arguments,
         last=(size, size, 3),
         first=(3, size, size),
         min_size=row.min_size,

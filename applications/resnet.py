@@ -16,7 +16,10 @@ from eca_keras.applications.blocks import ConvNames
 from eca_keras.applications.blocks import channel_axis
 from eca_keras.applications.blocks import conv_bn
 from eca_keras.applications.docs import builder_doc
+from eca_keras.applications.pruned import PRUNED_50D
+from eca_keras.applications.pruned import PRUNED_101D
 from eca_keras.layers.pad_channels import PadChannels
+from eca_keras.utils import checks
 from eca_keras.utils.types import Activation
 from eca_keras.utils.types import Attention
 from eca_keras.utils.types import InputShape
@@ -52,32 +55,33 @@ def _names(prefix):
     )
 
 
-def basic_branch(x, row, width, strides, prefix):
+def basic_branch(x, row, widths, strides, prefix):
     """Two 3 x 3 convolutions (He et al. 2016, Figure 5 left)."""
+    first, last = widths
     x = conv_bn(
-        x, width, 3, _names(f"{prefix}_1"), strides=strides, activation=RELU
+        x, first, 3, _names(f"{prefix}_1"), strides=strides, activation=RELU
     )
-    return conv_bn(x, width, 3, _names(f"{prefix}_2"))
+    return conv_bn(x, last, 3, _names(f"{prefix}_2"))
 
 
-def bottleneck_branch(x, row, width, strides, prefix):
+def bottleneck_branch(x, row, widths, strides, prefix):
     """1 x 1, 3 x 3 and 1 x 1 convolution (He et al. 2016, Figure 5 right).
 
     The stride is on the 3 x 3 convolution ("v1.5"), as in PyTorch. With
     `row.groups` it is ResNeXt's (Xie et al. 2017, Figure 3 c).
     """
-    inner = width * row.base_width // BASE_WIDTH * row.groups
-    x = conv_bn(x, inner, 1, _names(f"{prefix}_1"), activation=RELU)
+    first, second, last = widths
+    x = conv_bn(x, first, 1, _names(f"{prefix}_1"), activation=RELU)
     x = conv_bn(
         x,
-        inner,
+        second,
         3,
         _names(f"{prefix}_2"),
         strides=strides,
         groups=row.groups,
         activation=RELU,
     )
-    return conv_bn(x, row.expansion * width, 1, _names(f"{prefix}_3"))
+    return conv_bn(x, last, 1, _names(f"{prefix}_3"))
 
 
 def projection_shortcut(x, filters, strides, prefix):
@@ -158,6 +162,8 @@ class ResNet:
         groups: Groups of the 3 x 3 convolution of a bottleneck (ResNeXt's
             cardinality).
         base_width: Channels of one such group in a stage of width 64.
+        block_widths: Output channels of the convolutions of each block, by
+            stage, where they do not follow from the above: pruned networks.
         paper: Reference of the plain network.
         default_size: Height and width of the images, in pixels.
         min_size: Smallest height and width, in pixels.
@@ -173,9 +179,50 @@ class ResNet:
     shortcut: typing.Callable = projection_shortcut
     groups: int = 1
     base_width: int = BASE_WIDTH
+    block_widths: tuple | None = None
     paper: str = RESNET_PAPER
     default_size: int = 224
     min_size: int = 32
+
+    @property
+    def blocks(self) -> tuple:
+        """Output channels of the convolutions of each block, by stage."""
+        return self.block_widths or tuple(
+            (self._convolutions(width),) * depth
+            for depth, width in zip(self.depths, self.widths, strict=True)
+        )
+
+    def _convolutions(self, width):
+        if self.branch is basic_branch:
+            return width, width
+        inner = width * self.base_width // BASE_WIDTH * self.groups
+        return inner, inner, self.expansion * width
+
+    def with_widths(self, block_widths: typing.Any) -> ResNet:
+        """Return the row with other widths, `block_widths` of a builder."""
+        if block_widths is None:
+            return self
+        expected = [[len(widths) for widths in stage] for stage in self.blocks]
+        try:
+            blocks = tuple(
+                tuple(tuple(widths) for widths in stage)
+                for stage in block_widths
+            )
+        except TypeError:
+            blocks = ()
+        found = [[len(widths) for widths in stage] for stage in blocks]
+        flat = [w for stage in blocks for widths in stage for w in widths]
+        rule = (
+            "must have a tuple for each stage, of a tuple for each block, of "
+            f"the widths of its {expected[0][0]} convolutions, for "
+            f"{', '.join(map(str, self.depths))} blocks, positive integers "
+            f"divisible by {self.groups}, the groups"
+        )
+        if found != expected or not all(
+            checks.is_int(w) and w > 0 and w % self.groups == 0 for w in flat
+        ):
+            raise checks.refusal("block_widths", block_widths, rule)
+        return dataclasses.replace(self, block_widths=blocks)
 
 
 _basic = functools.partial(ResNet, basic_branch, expansion=1)
@@ -220,8 +267,11 @@ RESNETS = {
     "ECAResNet50T": _tiered((3, 4, 6, 3)),
     "ECAResNet50D": _deep((3, 4, 6, 3)),
     "ECAResNet101D": _deep((3, 4, 23, 3)),
+    "ECAResNet200D": _deep((3, 24, 36, 3)),
     "ECAResNet269D": _deep((3, 30, 48, 8)),
     "ECAResNetLight": _average((1, 1, 11, 3)),
+    "ECAResNet50DPruned": _deep((3, 4, 6, 3), block_widths=PRUNED_50D),
+    "ECAResNet101DPruned": _deep((3, 4, 23, 3), block_widths=PRUNED_101D),
     "ECAResNeXt26T": _tiered((2, 2, 2, 2), **_RESNEXT_32X4D),
     "ECAResNeXt50T": _tiered((3, 4, 6, 3), **_RESNEXT_32X4D),
     "ECAResNeXt50_32x4d": _bottleneck((3, 4, 6, 3), **_RESNEXT_32X4D),
@@ -235,19 +285,24 @@ RESNETS = {
 def features(x, row, attend):
     """Map an image tensor to the last feature map."""
     x = row.stem(x, row.stem_widths)
-    for stage, (depth, width) in enumerate(
-        zip(row.depths, row.widths, strict=True)
-    ):
-        for block in range(depth):
+    for stage, blocks in enumerate(row.blocks):
+        for block, widths in enumerate(blocks):
             # Stage numbers begin at 2, as in He et al. and keras.applications.
             prefix = f"conv{stage + 2}_block{block + 1}"
             strides = 2 if block == 0 and stage > 0 else 1
-            shortcut = row.shortcut(x, width * row.expansion, strides, prefix)
-            x = row.branch(x, row, width, strides, prefix)
+            shortcut = row.shortcut(x, widths[-1], strides, prefix)
+            x = row.branch(x, row, widths, strides, prefix)
             x = attend(x, stage, f"{prefix}_")
             x = layers.Add(name=f"{prefix}_add")([shortcut, x])
             x = RELU(name=f"{prefix}_out")(x)
     return x
+
+
+_LAST_ARGUMENTS = """\
+        block_widths: Output channels of the convolutions of each block, for
+            pruned networks: a tuple for each stage of a tuple for each block
+            of integers. `None` (default) are those of the network.
+"""
 
 
 class Builder(typing.Protocol):
@@ -269,6 +324,7 @@ class Builder(typing.Protocol):
         kernel_size: KernelSize = ...,
         attention: Attention = ...,
         dropout: float = ...,
+        block_widths: typing.Any = ...,
     ) -> keras.Model: ...
 
 
@@ -289,7 +345,9 @@ def _builder(model: str) -> Builder:
         kernel_size="adaptive",
         attention="eca",
         dropout=0.0,
+        block_widths=None,
     ):
+        built = row.with_widths(block_widths)
         attend = attention_argument.resolve(
             attention,
             kernel_size,
@@ -298,7 +356,7 @@ def _builder(model: str) -> Builder:
             model=model,
         )
         return build_classifier(
-            lambda image: features(image, row, attend),
+            lambda image: features(image, built, attend),
             Request(
                 builder=model,
                 row=row,
@@ -320,6 +378,7 @@ def _builder(model: str) -> Builder:
         f"{model.removeprefix('ECA')} with channel attention on every block",
         row.paper,
         row,
+        last_arguments=_LAST_ARGUMENTS,
     )
     return typing.cast(Builder, build)
 
@@ -333,8 +392,11 @@ ECAResNet26T = _builder("ECAResNet26T")
 ECAResNet50T = _builder("ECAResNet50T")
 ECAResNet50D = _builder("ECAResNet50D")
 ECAResNet101D = _builder("ECAResNet101D")
+ECAResNet200D = _builder("ECAResNet200D")
 ECAResNet269D = _builder("ECAResNet269D")
 ECAResNetLight = _builder("ECAResNetLight")
+ECAResNet50DPruned = _builder("ECAResNet50DPruned")
+ECAResNet101DPruned = _builder("ECAResNet101DPruned")
 ECAResNeXt26T = _builder("ECAResNeXt26T")
 ECAResNeXt50T = _builder("ECAResNeXt50T")
 ECAResNeXt50_32x4d = _builder("ECAResNeXt50_32x4d")

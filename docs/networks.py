@@ -13,6 +13,8 @@ from eca_keras.applications.registry import default_size
 from eca_keras.applications.registry import find_builder
 from eca_keras.applications.registry import released_kernels
 from eca_keras.profiling.counts import profile
+from eca_keras.weights.hub import HOSTED
+from eca_keras.weights.hub import TIMM_NAMES
 
 # Reported in the paper, or on the authors' page: parameters by 2^20, and
 # multiply-accumulates by 2^30 (by 2^20 for MobileNetV2).
@@ -23,6 +25,22 @@ REPORTED = {
     "ECAResNet101": "42.49M, 7.35G",
     "ECAResNet152": "57.41M, 10.83G",
     "ECAMobileNetV2": "3.34M, 319.9M",
+}
+# Top-1 by timm at the size of training and at the larger one of `HOSTED`,
+# from results/results-imagenet.csv of huggingface/pytorch-image-models at
+# revision 4e5207c7 (2025-10-30).
+TIMM_TOP1 = {
+    ("ECAResNet26T", "ra2_in1k"): (78.894, 79.900),
+    ("ECAResNet50T", "ra2_in1k"): (81.450, 82.370),
+    ("ECAResNet50T", "a1_in1k"): (81.282, 82.110),
+    ("ECAResNet50T", "a2_in1k"): (80.884, 81.682),
+    ("ECAResNet50T", "a3_in1k"): (77.786, 79.548),
+    ("ECAResNet50D", "miil_in1k"): (80.634, 81.648),
+    ("ECAResNet101D", "miil_in1k"): (82.180, 83.006),
+    ("ECAResNet269D", "ra2_in1k"): (84.724, 84.968),
+    ("ECAResNetLight", "miil_in1k"): (80.454, 81.430),
+    ("ECAResNet50DPruned", "miil_in1k"): (79.714, 80.808),
+    ("ECAResNet101DPruned", "miil_in1k"): (80.810, 82.016),
 }
 TITLES = ("network", "image", "kernel sizes", "parameters", "of them ECA")
 TITLES += ("10^6 MAC", "FLOPs as thop counts them", "in the paper")
@@ -60,9 +78,39 @@ which `eca_keras.profile` counts (64,000 more).
 
 `ECAResNet20`, `32` and `56` are the networks for images of 32 pixels of He et
 al. 2016, section 4.2; the names with T and D have the stem and shortcuts of
-[ResNet-D](https://arxiv.org/abs/1812.01187), as timm trained them. Where the
-published weights are: [from PyTorch](from-pytorch.md).
+[ResNet-D](https://arxiv.org/abs/1812.01187), as timm trained them. The two
+pruned ones have widths from
+[knapsack pruning](https://arxiv.org/abs/2002.08258) and the kernels from before
+it, `kernel_size="paper"`; `block_widths` gives any ResNet here other widths.
+
+## Published weights
+
+ImageNet top-1 of the weights that timm hosts, measured by timm
+([results/results-imagenet.csv]({results}),
+revision 4e5207c7 of 2025-10-30; not measured again here), at the size of
+training and at a larger one. To load them: [from PyTorch](from-pytorch.md).
+
+{published}
+## Does ECA help?
+
+The strongest public evidence is timm's and not the paper's: each of the recipes
+A1, A2 and A3 of [ResNet strikes back](https://arxiv.org/abs/2110.00476) trained
+all of these networks. Top-1 from the same file:
+
+| recipe, image | `ecaresnet50t` | `resnet50d` | `resnet50` | `seresnet50` |
+| --- | --- | --- | --- | --- |
+| A1, 224 | 81.28 | 80.73 | 80.38 | 80.01 |
+| A2, 224 | 80.88 | 80.27 | 79.83 | 80.10 |
+| A3, 160 | 77.79 | 77.22 | 75.99 | 75.10 |
+
+The first two also differ in their stems, whose first convolution has 24
+channels in `ecaresnet50t` and 32 in `resnet50d`. `resnet50` and `seresnet50`
+have neither that stem nor those shortcuts.
 """
+RESULTS = (
+    "https://github.com/huggingface/pytorch-image-models/blob/4e5207c7/"
+    "results/results-imagenet.csv"
+)
 
 
 def row(name):
@@ -95,9 +143,34 @@ def row(name):
 
 def page(names=BUILDERS):
     """Return the text of the page."""
-    lines = [TITLES, ["---"] * len(TITLES), *map(row, names)]
-    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    return PAGE.format(table=table)
+    return PAGE.format(
+        table=table(TITLES, map(row, names)),
+        published=table(
+            ("network", "`weights`", "in timm", "top-1", "at a larger size"),
+            published(),
+        ),
+        results=RESULTS,
+    )
+
+
+def table(titles, rows):
+    """Return a table in Markdown."""
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def published():
+    """Yield the cells of the weights that are hosted."""
+    for builder, tags in HOSTED.items():
+        for tag, images in tags.items():
+            top1, larger = TIMM_TOP1[builder, tag]
+            yield (
+                f"`{builder}`",
+                f'`"{tag}"`',
+                f"`{TIMM_NAMES[builder]}.{tag}`",
+                f"{top1:.2f} ({images.size})",
+                f"{larger:.2f} ({images.test_size})",
+            )
 
 
 if __name__ == "__main__":

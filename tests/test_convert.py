@@ -1,5 +1,6 @@
 """`eca-keras convert`, and what the other commands do with its result."""
 
+import argparse
 import importlib.util
 import json
 import pathlib
@@ -406,3 +407,24 @@ def test_verify(checkpoint, tmp_path, capsys):
     assert (
         "max absolute error of a logit to PyTorch: " in capsys.readouterr().out
     )
+
+
+@needs_torch
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["--ema", "--no-ema", "--no-include-top"])
+def test_verify_the_weights_that_are_chosen(tmp_path, capsys, option):
+    raw = resnet_state()
+    ema = {name: np.float32(0.9) * values for name, values in raw.items()}
+    path = tmp_path / "last.pth.tar"
+    saved = {
+        "args": argparse.Namespace(lr=0.1),
+        "metric": np.float64(3),
+        "state_dict": {f"module.{name}": raw[name] for name in raw},
+        "state_dict_ema": ema,
+    }
+    torch_writer.save(saved, path)
+    arguments = [str(path), str(tmp_path / "out.keras"), option, "--verify"]
+    assert cli.main(["convert", *arguments]) == 0
+    said = capsys.readouterr().out
+    assert "max absolute error of a logit to PyTorch: " in said
+    assert ("weights: no EMA" in said) == (option == "--no-ema")

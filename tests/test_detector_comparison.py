@@ -1,5 +1,6 @@
 """Mask R-CNN beside torchvision's: weights, agreement, time and memory."""
 
+import argparse
 import dataclasses
 import importlib.util
 import re
@@ -116,6 +117,28 @@ def test_weights_of_torchvision(tmp_path):
     load_into_detector(other, tmp_path / "detector.pth")
     for ours, theirs in zip(other.weights, model.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs, err_msg=ours.path)
+
+
+def test_weights_of_a_training_script(tmp_path):
+    model, other = narrow(), narrow()
+    detection_cases.randomize(model)
+    ema = {f"module.{name}": values for name, values in state_of(model).items()}
+    saved = {
+        "args": argparse.Namespace(lr=0.1),
+        "model": state_of(other),
+        "model_ema": {"n_averaged": np.array(3), **ema},
+    }
+    torch_writer.save(saved, tmp_path / "model_25.pth")
+    load_into_detector(other, tmp_path / "model_25.pth", ema=True)
+    for ours, theirs in zip(other.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs, err_msg=ours.path)
+
+
+def test_a_classifier_is_no_detector(tmp_path):
+    saved = {"layer1.0.conv1.weight": np.zeros((4, 4, 1, 1), "float32")}
+    torch_writer.save(saved, tmp_path / "resnet.pth")
+    with pytest.raises(CheckpointError, match="holds no backbone.body.layer1"):
+        load_into_detector(narrow(), tmp_path / "resnet.pth")
 
 
 @pytest.mark.parametrize(

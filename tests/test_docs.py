@@ -136,3 +136,4 @@ def test_the_page_of_networks_is_what_the_networks_are():
     for builder in ("ECAResNet18", "ECAResNet20", "ECAMobileNetV2"):
         assert f"| {' | '.join(script['row'](builder))} |\n" in page
     assert all(f"`{builder}`" in page for builder in script["BUILDERS"])
+    assert script["table"](("a",), script["published"]())[11:] in page

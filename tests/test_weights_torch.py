@@ -3,6 +3,7 @@
 PyTorch is no dependency, so this only runs where it happens to be installed.
 """
 
+import argparse
 import collections
 
 import numpy as np
@@ -40,12 +41,20 @@ def test_reads_what_pytorch_writes(tmp_path, legacy):
     state["part"] = torch.arange(10.0)[4:8:2]
     state["scalar"] = torch.tensor(2.0)
     state["bfloat16"] = torch.tensor([1.5], dtype=torch.bfloat16)
+    state["float8"] = torch.tensor([1.5]).to(torch.float8_e4m3fn)
+    state["uint16"] = torch.tensor([1, 9]).to(torch.uint16)[1:]
+    state["buffer"] = torch.nn.parameter.Buffer(torch.arange(3.0))
+    state["with.attribute"] = torch.arange(3.0)
+    state["with.attribute"].note = argparse.Namespace(a=1)
+    state["parameter.with"] = torch.nn.Parameter(torch.arange(3.0))
+    state["parameter.with"].note = "note"
     ordered = collections.OrderedDict(state)
     ordered._metadata = collections.OrderedDict({"": {"version": 1}})
     torch.save(
         ordered, tmp_path / "a", _use_new_zipfile_serialization=not legacy
     )
-    with open_checkpoint(tmp_path / "a") as read:
+    with open_checkpoint(tmp_path / "a") as opened:
+        read = opened.tensors
         assert read.keys() == state.keys()
         for name, tensor in state.items():
             values = read[name].read().astype("float32")

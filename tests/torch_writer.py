@@ -16,7 +16,7 @@ import numpy as np
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
 
-def save(obj, path, legacy=False, location="cpu", storage=None):
+def save(obj, path, legacy=False, location="cpu", storage=None, protocol=2):
     """Saves an object with NumPy arrays in place of tensors.
 
     Args:
@@ -26,10 +26,11 @@ def save(obj, path, legacy=False, location="cpu", storage=None):
         location: The device that the tensors were on.
         storage: Array whose memory all tensors are views of; by default each
             has its own.
+        protocol: Version of the pickle, at least 1. PyTorch's default is 2.
     """
     stream = io.BytesIO()
     with unittest.mock.patch.dict(sys.modules, _MODULES):
-        pickler = _Pickler(stream, location, legacy, storage)
+        pickler = _Pickler(stream, location, legacy, storage, protocol)
         pickler.dump(obj)
     if legacy:
         _write_legacy(path, stream.getvalue(), pickler.storages)
@@ -72,8 +73,8 @@ class _StorageOf:
 class _Pickler(pickle.Pickler):
     """Replaces arrays as PyTorch's reducer of tensors does."""
 
-    def __init__(self, stream, location, legacy, storage):
-        super().__init__(stream, protocol=2)
+    def __init__(self, stream, location, legacy, storage, protocol):
+        super().__init__(stream, protocol)
         self.storage = storage
         self.location = location
         self.legacy = legacy

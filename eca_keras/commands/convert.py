@@ -12,6 +12,8 @@ from tyro.conf import Positional
 
 from eca_keras.errors import ExportMismatch
 from eca_keras.errors import InputError
+from eca_keras.utils.checks import listed
+from eca_keras.utils.checks import shown
 
 # Difference that float32 may make where logits are 1 or smaller.
 VERIFY_TOLERANCE = 1e-4
@@ -27,8 +29,9 @@ class Convert:
     `evaluate` and `export` how images are prepared for it.
 
     Args:
-        checkpoint: A .pth.tar, .pth or .safetensors file, or the name of a
-            network with public weights, such as ECAResNet50T.
+        checkpoint: A file of torch.save or of safetensors, whatever its
+            suffix, or the name of a network with public weights, such as
+            ECAResNet50T.
         output: The .keras file to write.
         tag: Public weights, such as a1_in1k: those to download, or those
             whose images the file expects.
@@ -36,6 +39,11 @@ class Convert:
             accuracy.
         labels: Text file with the names of the classes, one on each line.
         attention: 'eca', or 'none' for the file of a plain network.
+        ema: Take the EMA of the weights, and refuse a file without one. By
+            default the EMA is taken where there is one.
+        no_ema: Take the weights themselves, not their EMA.
+        include_top: Whether the classifier is kept. Without it the result is
+            the backbone, which is all that a detector's file can give.
         verify: Compare with PyTorch, which has to be installed, and for
             timm's networks timm.
     """
@@ -46,6 +54,9 @@ class Convert:
     test_size: bool = False
     labels: pathlib.Path | None = None
     attention: Literal["eca", "none"] = "eca"
+    ema: bool = False
+    no_ema: bool = False
+    include_top: bool = True
     verify: bool = False
 
     EXAMPLES = (
@@ -58,15 +69,19 @@ class Convert:
             raise InputError(
                 f"`output` must end in .keras. Received: output={self.output}"
             )
+        if self.ema and self.no_ema:
+            raise InputError("`ema` and `no_ema` exclude each other")
 
     def run(self) -> None:
         from eca_keras.weights import inspect_checkpoint
 
         path = self._file()
-        network = inspect_checkpoint(path)
+        network = inspect_checkpoint(path, ema=self._wanted_ema())
+        if not self.include_top:
+            network = dataclasses.replace(network, classes=None, head=None)
         print(_described(network), flush=True)
         preprocessing = self._preprocessing(network)
-        model = self._model(path, preprocessing)
+        model = self._model(path, network, preprocessing)
         count = sum(
             math.prod(weight.shape) for weight in model.trainable_weights
         )
@@ -74,6 +89,9 @@ class Convert:
         if self.verify:
             print(self._verified(path, network, preprocessing), flush=True)
         self._write(model, preprocessing)
+
+    def _wanted_ema(self):
+        return False if self.no_ema else self.ema or None
 
     def _file(self):
         """Return the checkpoint, downloaded if it is a network's name."""
@@ -102,14 +120,17 @@ class Convert:
             )
         return dataclasses.replace(settings, labels=labels)
 
-    def _model(self, path, preprocessing, **arguments):
+    def _model(self, path, network, preprocessing, **arguments):
         from eca_keras.weights import load_checkpoint
 
         size = preprocessing.image_size
         if self.attention == "none":
             arguments["attention"] = None
+        if not self.include_top:
+            arguments["include_top"] = False
         return load_checkpoint(
             path,
+            ema=network.ema,
             input_shape=(size, size, preprocessing.channels),
             **arguments,
         )
@@ -126,7 +147,9 @@ class Convert:
         )
         images = images.astype("float32")
         expected = torch_reference.predict(path, network, images)
-        logits = self._model(path, preprocessing, classifier_activation=None)
+        logits = self._model(
+            path, network, preprocessing, classifier_activation=None
+        )
         difference = np.abs(logits.predict(images, verbose=0) - expected).max()
         largest = np.abs(expected).max()
         text = (
@@ -160,9 +183,23 @@ def _described(network):
     kernels = "no kernels"
     if network.kernel_sizes:
         kernels = f"kernels {' '.join(map(str, network.kernel_sizes))}"
-    options = "".join(f", {k}={v}" for k, v in network.options.items())
-    return (
+    options = "".join(
+        f", {name}={shown(value)}" for name, value in network.options.items()
+    )
+    text = (
         f"recognised: {network.builder}, attention "
         f"{network.attention or 'none'}, {kernels} by stage, "
         f"{network.classes or 'no'} classes{options}"
     )
+    if network.beside:
+        kind, other = "the EMA", "--no-ema takes the weights themselves"
+        if not network.ema:
+            kind, other = "no EMA", "--ema takes it"
+        text += (
+            f"\nweights: {kind}, {shown(network.source)}; {other}, "
+            f"{listed(network.beside)}"
+        )
+    elif network.source:
+        kind = "the EMA, " if network.ema else ""
+        text += f"\nweights: {kind}{shown(network.source)}"
+    return text

@@ -10,6 +10,7 @@ from eca_keras.utils.types import PathLike
 from eca_keras.weights import loading
 from eca_keras.weights import naming
 from eca_keras.weights.reading import open_checkpoint
+from eca_keras.weights.tensors import CheckpointError
 
 _BACKBONE = "backbone.body"
 _FPN = "backbone.fpn"
@@ -49,7 +50,9 @@ class _FirstDense(typing.NamedTuple):
         self.variable.assign(values.reshape(self.variable.shape))
 
 
-def load_into_detector(model: MaskRCNN, path: PathLike) -> None:
+def load_into_detector(
+    model: MaskRCNN, path: PathLike, *, ema: bool | None = None
+) -> None:
     """Load a checkpoint of torchvision's Mask R-CNN.
 
     The state of a `maskrcnn_resnet50_fpn` as torchvision saves it since 0.15;
@@ -60,7 +63,8 @@ def load_into_detector(model: MaskRCNN, path: PathLike) -> None:
     Args:
         model: A `MaskRCNN` on a ResNet with stages and attention as in the
             file: none, or ECA as the authors have it.
-        path: A file of `torch.save`, as in `eca_keras.load_checkpoint`.
+        path: As in `eca_keras.load_checkpoint`.
+        ema: As in `eca_keras.load_checkpoint`.
 
     Raises:
         InputError: (a ValueError) if the model is another detector.
@@ -78,8 +82,20 @@ def load_into_detector(model: MaskRCNN, path: PathLike) -> None:
             for variable in layer.weights if layer.name in _HEADS else ():
                 name = f"{_HEADS[layer.name]}.{naming.leaf(variable)}"
                 variables[name] = _torch_variable(layer, variable, model)
-    with open_checkpoint(path) as state:
-        loading.assign(state, variables)
+    with open_checkpoint(path, ema) as state:
+        body = f"{_BACKBONE}."
+        if not f".{state.prefix}".endswith(f".{body}"):
+            raise CheckpointError(
+                f"it holds no {body}layer1, as detectors of torchvision do."
+            )
+        root = state.prefix.removesuffix(body)
+        tensors = {
+            name.removeprefix(root): state.tensors[name]
+            for name in state.shapes
+            if name.startswith(root)
+        }
+        loading.assign(tensors, variables)
+        loading.tell_choice(path, state, ema)
 
 
 def _torch_variable(layer, variable, model):

@@ -14,14 +14,17 @@ from eca_keras.utils.checks import refusal
 FILE = "model.safetensors"
 CLASSES = 1000
 
-# What timm calls the networks. It has trained all but the two ResNeXts.
+# What timm calls the networks. It has trained those in `HOSTED`.
 TIMM_NAMES = {
     "ECAResNet26T": "ecaresnet26t",
     "ECAResNet50T": "ecaresnet50t",
     "ECAResNet50D": "ecaresnet50d",
     "ECAResNet101D": "ecaresnet101d",
+    "ECAResNet200D": "ecaresnet200d",
     "ECAResNet269D": "ecaresnet269d",
     "ECAResNetLight": "ecaresnetlight",
+    "ECAResNet50DPruned": "ecaresnet50d_pruned",
+    "ECAResNet101DPruned": "ecaresnet101d_pruned",
     "ECAResNeXt26T": "ecaresnext26t_32x4d",
     "ECAResNeXt50T": "ecaresnext50t_32x4d",
 }
@@ -79,6 +82,8 @@ HOSTED = {
     "ECAResNet101D": {"miil_in1k": _MIIL},
     "ECAResNet269D": {"ra2_in1k": Images(320, 0.95, 352, 1.0)},
     "ECAResNetLight": {"miil_in1k": _MIIL},
+    "ECAResNet50DPruned": {"miil_in1k": _MIIL},
+    "ECAResNet101DPruned": {"miil_in1k": _MIIL},
 }
 
 

@@ -1,13 +1,19 @@
-"""Opens a checkpoint, whatever its format, and finds the state dict in it."""
+"""Opens a checkpoint, whatever its format."""
 
-import collections.abc
+from __future__ import annotations
+
 import contextlib
 import os
+import typing
+from collections.abc import Iterator
 
+from eca_keras.utils.checks import check
+from eca_keras.utils.types import PathLike
 from eca_keras.weights import safetensors_files
 from eca_keras.weights import torch_files
+from eca_keras.weights.layouts import StateDict
+from eca_keras.weights.layouts import find_state_dict
 from eca_keras.weights.tensors import CheckpointError
-from eca_keras.weights.tensors import Tensor
 
 # What else is found under a checkpoint's name, by how it begins.
 _STRANGERS = {
@@ -21,37 +27,37 @@ _STRANGERS = {
     b"\x80": "it is a pickle, but not one of torch.save; it was not run.",
 }
 
-# Where training scripts put the state dict, in the order of preference.
-_STATE_DICTS = ("state_dict", "model_state_dict", "model")
-# What wrappers (DataParallel, torch.compile) put before every key.
-_PREFIXES = ("module.", "_orig_mod.")
-# Counters of BatchNorm and of the authors' profiler: no weights.
-_COUNTERS = ("num_batches_tracked", "total_ops", "total_params")
-
 
 @contextlib.contextmanager
-def open_checkpoint(path):
+def open_checkpoint(
+    path: PathLike, ema: bool | None = None
+) -> Iterator[StateDict]:
     """Open the checkpoint at `path`.
 
+    Args:
+        path: The file.
+        ema: As in `find_state_dict`.
+
     Yields:
-        Dictionary from PyTorch's names, without wrappers' prefixes, to
-        `Tensor`, readable until the context ends.
+        The `StateDict`, whose tensors are readable until the context ends.
 
     Raises:
         CheckpointError: if the file holds no state dict, or is damaged.
         OSError: if the file cannot be read.
         ImportError: if a package that reads the format is missing.
     """
+    rule = "must be True, False or None"
+    check("ema", ema, ema is None or isinstance(ema, bool), rule)
     with open(path, "rb") as file, contextlib.ExitStack() as stack:
         try:
-            yield state_dict(_read(file, stack))
+            yield find_state_dict(_read(file, stack), ema)
         except CheckpointError as error:
             raise CheckpointError(
                 f"Cannot load {os.fspath(path)!r}: {error}"
             ) from None
 
 
-def _read(file, stack):
+def _read(file: typing.BinaryIO, stack: contextlib.ExitStack) -> typing.Any:
     head = file.read(64)
     file.seek(0)
     if torch_files.is_zip(head):
@@ -68,39 +74,3 @@ def _read(file, stack):
     raise CheckpointError(
         "it is neither a file of torch.save nor of safetensors."
     )
-
-
-def state_dict(loaded, tensor_type=Tensor):
-    """Return the tensors of a state dict, wherever it is in what was saved.
-
-    Args:
-        loaded: The object that was saved.
-        tensor_type: Class of the tensors in it.
-
-    Raises:
-        CheckpointError: if there is none.
-    """
-    for name in _STATE_DICTS:
-        if isinstance(loaded, collections.abc.Mapping) and isinstance(
-            loaded.get(name), collections.abc.Mapping
-        ):
-            loaded = loaded[name]
-            break
-    if not isinstance(loaded, collections.abc.Mapping) or not any(
-        isinstance(value, tensor_type) for value in loaded.values()
-    ):
-        raise CheckpointError(
-            "it holds no state dict. Save one with "
-            "torch.save(model.state_dict(), path)."
-        )
-    state = {
-        name: value
-        for name, value in loaded.items()
-        if isinstance(name, str)
-        and isinstance(value, tensor_type)
-        and not name.endswith(_COUNTERS)
-    }
-    for prefix in _PREFIXES:
-        if all(name.startswith(prefix) for name in state):
-            state = {n.removeprefix(prefix): t for n, t in state.items()}
-    return state

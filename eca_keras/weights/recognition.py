@@ -4,13 +4,17 @@ import dataclasses
 import re
 
 from eca_keras.applications import mobilenet_v2
-from eca_keras.applications import resnet
 from eca_keras.utils import checks
 from eca_keras.utils.checks import listed
 from eca_keras.utils.checks import shown
+from eca_keras.weights import heads
+from eca_keras.weights import resnets
+from eca_keras.weights.layouts import ANCHORS
+from eca_keras.weights.layouts import StateDict
 from eca_keras.weights.tensors import CheckpointError
 
 ECA_KINDS = ("eca", "eca_ns")
+MAX_KERNEL_SIZE = 2047  # beyond the channels of any network here
 
 _RESNET_BLOCK = re.compile(r"layer(\d+)\.(\d+)\.(\w+)\.(.+)")
 _RESNET_PARTS = re.compile(r"(conv|bn)\d|downsample")
@@ -29,8 +33,14 @@ _OTHERS = {
     r"Conv2d_1a_3x3\..*": "Inception",
     r"features\.\d+\.squeeze\.weight": "SqueezeNet",
     r"features\.0\.weight": "VGG or AlexNet",
-    r"backbone\..*": "a detector or segmenter, of which only the classifier "
-    "could be loaded",
+    r"stages\.0\.0\.conv1_1x1\.conv\.weight": "a ByobNet of timm, such as "
+    "eca_resnet33ts",
+    r"stages\.0\.blocks\.0\.conv1\.weight": "a ResNet with normalizer-free "
+    "or pre-activation blocks of timm",
+    r"(res2|stages\.0)\.0\.(conv1|shortcut)\.weight": "a ResNet of "
+    "detectron2 or a pre-activation ResNet of timm",
+    r"resnet\.encoder\.stages\.0\.layers\.0\..*": "a ResNet of transformers, "
+    "whose names are others",
 }
 
 
@@ -43,10 +53,19 @@ class Network:
         attention: `"eca"`, `"eca_ns"`, `None` (the plain network), or what
             the file calls another kind of attention.
         kernel_sizes: Kernel sizes per stage, or `None` without a kernel.
-        classes: Number of classes, or `None` without a classifier.
+        classes: Number of classes, or `None` without a classifier that is
+            one linear layer.
         attention_module: What a residual block calls its ECA module: `"eca"`
             in the authors' files, `"se"` in timm's.
         options: Further arguments of the builder, a dictionary.
+        head: What the file calls the classifier, such as `"fc"`.
+        others: Names of tensors that are neither of the network nor of its
+            classifier, such as those of a detector's heads.
+        source: Keys and prefix under which the file has the network, such
+            as `"state_dict_ema"` or `"state_dict.backbone"`.
+        ema: Whether the file says that these are an EMA of the weights.
+        beside: `source` of the weights of the other kind, where the file has
+            both the weights and their EMA.
     """
 
     builder: str
@@ -55,6 +74,11 @@ class Network:
     classes: int | None
     attention_module: str = "eca"
     options: dict = dataclasses.field(default_factory=dict)
+    head: str | None = None
+    others: tuple[str, ...] = ()
+    source: str = ""
+    ema: bool = False
+    beside: tuple[str, ...] = ()
 
     @property
     def arguments(self):
@@ -69,26 +93,50 @@ class Network:
         return arguments
 
 
-def recognise(shapes):
+def recognise(state: StateDict) -> Network:
     """Return the `Network` of a state dict.
-
-    Args:
-        shapes: Dictionary from PyTorch's names to shapes.
 
     Raises:
         CheckpointError: if it is not a network of this library.
     """
-    if "layer1.0.conv1.weight" in shapes:
-        return _resnet(shapes)
-    if "features.1.conv.0.0.weight" in shapes:
-        return _mobilenet(shapes)
+    shapes = state.shapes
+    body = {
+        name.removeprefix(state.prefix): shape
+        for name, shape in shapes.items()
+        if name.startswith(state.prefix)
+    }
+    readers = dict(zip(ANCHORS, (_resnet, _mobilenet), strict=True))
+    for anchor, reader in readers.items():
+        if anchor in body:
+            network, features = reader(body)
+            break
+    else:
+        raise CheckpointError(_stranger(shapes))
+    others = {
+        name: shape
+        for name, shape in shapes.items()
+        if not heads.is_of_network(name, state.prefix)
+    }
+    head, classes = heads.find(others, features)
+    return dataclasses.replace(
+        network,
+        classes=classes,
+        head=head,
+        others=() if head is not None else tuple(others),
+        source=state.source,
+        ema=state.ema,
+        beside=state.beside,
+    )
+
+
+def _stranger(shapes):
     for pattern, family in _OTHERS.items():
-        if any(re.fullmatch(pattern, name) for name in shapes):
-            raise CheckpointError(
+        if any(re.fullmatch(rf"(.*\.)?{pattern}", name) for name in shapes):
+            return (
                 f"it looks like {family}, not like a ResNet or a MobileNetV2 "
                 "with ECA."
             )
-    raise CheckpointError(
+    return (
         "it is of an unknown architecture, neither a ResNet nor a "
         f"MobileNetV2. It begins with {listed(sorted(shapes)[:3])}."
     )
@@ -101,89 +149,33 @@ def _size(shapes, name, axis=0):
 
 
 def _resnet(shapes):
-    depths, attention, modules = {}, [], set()
+    """Return the `Network` and the number of its last channels."""
+    attention, modules = [], set()
     for name, shape in shapes.items():
         if match := _RESNET_BLOCK.fullmatch(name):
-            stage, block, part, leaf = match.groups()
-            stage = int(stage) - 1
-            depths[stage] = max(depths.get(stage, 0), int(block) + 1)
+            stage, _, part, leaf = match.groups()
             if not _RESNET_PARTS.fullmatch(part):
-                attention.append((stage, f"{part}.{leaf}", shape))
+                attention.append((int(stage) - 1, f"{part}.{leaf}", shape))
                 modules.add(part)
-    depths = tuple(depth for _, depth in sorted(depths.items()))
-    geometry = _file_geometry(shapes, depths)
-    builders = [
-        name
-        for name, row in resnet.RESNETS.items()
-        if _row_geometry(row) == geometry
-    ]
-    if not builders:
-        raise CheckpointError(
-            f"it is a ResNet that no builder makes: {geometry}."
-        )
+    builder, options, blocks = resnets.recognise(shapes)
     kind, kernel_sizes = _attention(
-        attention, len(depths), known=("eca.conv.weight", "se.conv.weight")
+        attention,
+        len(blocks),
+        known=("eca.conv.weight", "se.conv.weight"),
     )
-    return Network(
-        builders[0],
+    network = Network(
+        builder,
         kind,
         kernel_sizes,
-        _size(shapes, "fc.weight") or None,
+        classes=None,
         attention_module=min(modules) if kind in ECA_KINDS else "eca",
+        options=options,
     )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Geometry:
-    """What tells the rows of the ResNets apart."""
-
-    bottleneck: bool
-    depths: tuple
-    stem: tuple
-    average_shortcut: bool
-    width: int  # of the 3 x 3 convolutions of the first stage
-    groups: int
-
-    def __str__(self):
-        block = "bottleneck" if self.bottleneck else "basic"
-        shortcut = "average-pool" if self.average_shortcut else "strided"
-        return (
-            f"{block} blocks {self.depths}, stem of {self.stem} channels, "
-            f"{shortcut} shortcuts, first stage {self.width} wide in "
-            f"{self.groups} groups"
-        )
-
-
-def _row_geometry(row):
-    if row.stem is resnet.small_stem:
-        return None  # nobody has published such weights
-    return _Geometry(
-        row.branch is resnet.bottleneck_branch,
-        row.depths,
-        row.stem_widths,
-        row.shortcut is resnet.average_shortcut,
-        row.widths[0] * row.base_width // resnet.BASE_WIDTH * row.groups,
-        row.groups,
-    )
-
-
-def _file_geometry(shapes, depths):
-    stem = ("conv1.weight",)
-    if "conv1.0.weight" in shapes:
-        stem = ("conv1.0.weight", "conv1.3.weight", "conv1.6.weight")
-    width = _size(shapes, "layer1.0.conv2.weight")
-    group_width = _size(shapes, "layer1.0.conv2.weight", 1)
-    return _Geometry(
-        "layer1.0.conv3.weight" in shapes,
-        depths,
-        tuple(_size(shapes, name) for name in stem),
-        len(shapes.get("layer2.0.downsample.1.weight", ())) == 4,
-        width,
-        width // group_width if group_width else 0,
-    )
+    return network, blocks[-1][-1][-1]
 
 
 def _mobilenet(shapes):
+    """Return the `Network` and the number of its last channels."""
     table = mobilenet_v2.MOBILENET_V2
     stage_of = [0]  # the stage of each block; blocks are counted from 1
     widths = [_size(shapes, "features.0.0.weight")]
@@ -205,13 +197,10 @@ def _mobilenet(shapes):
     kind, kernel_sizes = _attention(
         attention, len(table.depths), known=("conv.weight",)
     )
-    return Network(
-        "ECAMobileNetV2",
-        kind,
-        kernel_sizes,
-        _size(shapes, "classifier.1.weight") or None,
-        options=options,
+    network = Network(
+        "ECAMobileNetV2", kind, kernel_sizes, classes=None, options=options
     )
+    return network, widths[-1]
 
 
 def _width_options(widths):
@@ -255,7 +244,11 @@ def _attention(tensors, stages, known):
     if (
         len(kinds) > 1
         or any(len(size) != 1 for size in sizes)
-        or not all(checks.is_kernel_size(k) for size in sizes for k in size)
+        or not all(
+            checks.is_kernel_size(k) and k <= MAX_KERNEL_SIZE
+            for size in sizes
+            for k in size
+        )
     ):
         raise CheckpointError(
             "a builder takes one odd kernel size per stage, and the file has "

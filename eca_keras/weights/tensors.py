@@ -24,3 +24,14 @@ class Tensor:
 
     shape: tuple[int, ...]
     read: typing.Callable[[], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Opaque:
+    """What a pickle names or makes that is no tensor: skipped, never called.
+
+    Attributes:
+        name: What the pickle asks for, such as `"argparse.Namespace"`.
+    """
+
+    name: str

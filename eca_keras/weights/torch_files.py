@@ -39,7 +39,7 @@ def read_zip(file, stack):
         What was saved, with a `Tensor` for each tensor.
 
     Raises:
-        CheckpointError: if the file is damaged or holds more than tensors.
+        CheckpointError: if the file is damaged, or not one of torch.save.
     """
     try:
         archive = stack.enter_context(zipfile.ZipFile(file))
@@ -58,6 +58,13 @@ def read_zip(file, stack):
             "it is a zip archive, but not one of torch.save. A .keras file "
             "loads with keras.models.load_model."
         )
+    if f"{roots[0]}constants.pkl" in members:
+        raise CheckpointError(
+            "it is a TorchScript program, which was not run. Save its weights, "
+            "torch.save(torch.jit.load(path).state_dict(), path)."
+        )
+    if members[f"{roots[0]}data.pkl"].file_size > torch_pickle.MAX_BYTES:
+        raise torch_pickle.too_large()
     # What is compressed can be far larger than the file.
     if any(info.compress_type for info in members.values()):
         raise CheckpointError(
@@ -105,18 +112,17 @@ def read_legacy(file):
     torch_pickle.load(file)  # the magic number
     version = torch_pickle.load(file)
     if version != _LEGACY_VERSION:
-        raise CheckpointError(
-            f"torch.save wrote it in the unknown version {version}."
-        )
+        raise CheckpointError("torch.save wrote it in an unknown version.")
     system = torch_pickle.load(file)
     if not isinstance(system, dict) or not system.get("little_endian"):
         raise _big_endian()
     storages = {}
     loaded = torch_pickle.load(file, read, storages)
     keys = torch_pickle.load(file)
-    if not isinstance(keys, list) or set(map(str, keys)) != set(storages):
+    names = [key for key in keys if type(key) is str] if keys else []
+    if len(names) != len(storages) or set(names) != set(storages):
         raise CheckpointError("its storages are not those of its tensors.")
-    for key in keys:
+    for key in names:
         size = int.from_bytes(file.read(8), "little", signed=True)
         if size != storages[key].size:
             raise _truncated()

@@ -6,12 +6,14 @@ of timm are built by timm. All of it runs in a process of its own, as a
 script: TensorFlow and torchvision do not bear each other in one process.
 """
 
+import dataclasses
 import importlib.util
 import os
 import pickle
 import subprocess
 import sys
 import tempfile
+import zipfile
 
 import numpy as np
 
@@ -19,9 +21,10 @@ from eca_keras.applications.mobilenet_v2 import MOBILENET_V2
 from eca_keras.errors import InputError
 from eca_keras.utils.checks import listed
 from eca_keras.weights import hub
-from eca_keras.weights import reading
 from eca_keras.weights import safetensors_files
+from eca_keras.weights.layouts import find_state_dict
 from eca_keras.weights.loading import inspect_checkpoint
+from eca_keras.weights.loading import tensors_of
 from eca_keras.weights.tensors import CheckpointError
 
 BN_EPSILON = 1e-5  # PyTorch's default
@@ -32,7 +35,8 @@ def predict(path, network, images):
 
     Args:
         path: The checkpoint.
-        network: What `inspect_checkpoint` says about it.
+        network: What `inspect_checkpoint` says about it, with the EMA of the
+            weights or without, with `classes=None` to leave a classifier out.
         images: Array of shape `(batch, height, width, 3)`, normalized.
 
     Returns:
@@ -53,7 +57,11 @@ def predict(path, network, images):
         )
         np.save(inputs, images)
         result = subprocess.run(
-            [sys.executable, "-m", __name__, path, inputs, outputs],
+            [
+                *(sys.executable, "-m", __name__, path, inputs, outputs),
+                *(["ema"] if network.ema else []),
+                *([] if network.classes else ["no-top"]),
+            ],
             env={**os.environ, "KERAS_BACKEND": "torch"},
             capture_output=True,
             text=True,
@@ -64,13 +72,15 @@ def predict(path, network, images):
         return np.load(outputs)
 
 
-def main(path, inputs, outputs):
+def main(path, inputs, outputs, *flags):
     """Run in the other process: read images, write outputs."""
     import torch
 
-    network = inspect_checkpoint(path)
+    network = inspect_checkpoint(path, ema="ema" in flags)
+    if "no-top" in flags:
+        network = dataclasses.replace(network, classes=None, head=None)
     images = np.moveaxis(np.load(inputs), -1, 1).astype("float32")
-    state = _state(path)
+    state = _state(path, network)
     with torch.no_grad():
         if network.builder in hub.TIMM_NAMES:
             x = _timm(state, network, torch.from_numpy(images))
@@ -87,8 +97,8 @@ def _require(module):
         )
 
 
-def _state(path):
-    """Return the state dict as PyTorch itself reads it."""
+def _state(path, network):
+    """Return the tensors of the network as PyTorch itself reads them."""
     import torch
 
     try:
@@ -99,14 +109,40 @@ def _state(path):
 
             loaded = load_file(path)
         else:
+            if strangers := _strangers(path):
+                torch.serialization.add_safe_globals(strangers)
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise CheckpointError(
             f"PyTorch cannot load {str(path)!r}: {reason}"
         ) from None
-    state = reading.state_dict(loaded, torch.Tensor)
-    return {name: tensor.float() for name, tensor in state.items()}
+    state = find_state_dict(loaded, network.ema, torch.Tensor)
+    tensors = tensors_of(state, network)
+    return {name: tensor.float() for name, tensor in tensors.items()}
+
+
+class _Stranger:
+    """Stands for what a checkpoint names and PyTorch would refuse."""
+
+    def __init__(self, *arguments):
+        pass
+
+    def __setstate__(self, state):
+        pass
+
+
+def _strangers(path):
+    """Return a substitute for each class that the file asks for."""
+    import torch
+
+    # Not in PyTorch before 2.6, and not for the older container.
+    name = "get_unsafe_globals_in_checkpoint"
+    names_in = getattr(torch.serialization, name, None)
+    if names_in is None or not zipfile.is_zipfile(path):
+        return []
+    names = names_in(path)
+    return [(type("Stranger", (_Stranger,), {}), name) for name in names]
 
 
 def _timm(state, network, x):
