@@ -12,6 +12,9 @@ from eca_keras.utils.checks import refusal
 from eca_keras.utils.types import PathLike
 from eca_keras.weights import naming
 from eca_keras.weights import recognition
+from eca_keras.weights.keras_archive import is_keras
+from eca_keras.weights.keras_models import told
+from eca_keras.weights.keras_weights import load_weights
 from eca_keras.weights.reading import open_checkpoint
 from eca_keras.weights.recognition import Network
 from eca_keras.weights.tensors import CheckpointError
@@ -70,18 +73,25 @@ def load_checkpoint(path: PathLike, **builder_arguments: Any) -> keras.Model:
 
 
 def load_into(model: keras.Model, path: PathLike) -> None:
-    """Load the weights of a PyTorch checkpoint into a model.
+    """Load the weights of a PyTorch checkpoint or of Keras into a model.
 
-    This is what a builder does with `weights=path`.
+    This is what a builder does with `weights=path`. What is in the file
+    decides, not its name.
 
     Args:
         model: A model made by one of the builders.
-        path: As in `load_checkpoint`.
+        path: As in `load_checkpoint`, or a `.keras`, `.weights.h5` or `.h5`
+            file of the same network.
 
     Raises:
         CheckpointError, OSError, ImportError: As in `load_checkpoint`. The
             message says where the file and the model disagree.
     """
+    with told(path):
+        of_keras = is_keras(path)
+    if of_keras:
+        load_weights(model, path)
+        return
     with open_checkpoint(path) as state:
         _assign(model, state, _recognise(state))
 

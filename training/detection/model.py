@@ -15,9 +15,11 @@ from eca_keras.applications.preprocessing import IMAGENET_STD
 from eca_keras.applications.registry import DETECTORS
 from eca_keras.applications.registry import find_detector
 from eca_keras.errors import InputError
+from eca_keras.layers.feature_map import FeatureMapLayer
 from eca_keras.training.classification.model import precision_policy
-from eca_keras.training.trained import read_network
 from eca_keras.utils.keras_graph import leaves
+from eca_keras.utils.layer_settings import settings_of
+from eca_keras.weights import load_model
 
 LEVELS = 5  # of the pyramid, each with anchors twice as large
 
@@ -135,14 +137,18 @@ def copy_weights(path, network):
             "`backbone_weights` must be the folder of a run with a "
             f"model.keras, or an existing file. Received: {path}"
         )
-    layers = {layer.name: layer for layer in leaves(read_network(path))}
+    layers = {layer.name: layer for layer in leaves(load_model(path))}
     _check_normalization(path, layers.values())
     wanted = keras.Model(network.input, stage_outputs(network))
-    wanted = {layer.name: layer for layer in wanted.layers if layer.weights}
+    wanted = {
+        layer.name: layer
+        for layer in wanted.layers
+        if layer.weights or isinstance(layer, FeatureMapLayer)
+    }
     differing = [
         name
         for name, layer in wanted.items()
-        if name not in layers or _shapes(layers[name]) != _shapes(layer)
+        if name not in layers or _function(layers[name]) != _function(layer)
     ]
     if differing:
         raise InputError(
@@ -155,8 +161,10 @@ def copy_weights(path, network):
         layer.set_weights(layers[name].get_weights())
 
 
-def _shapes(layer):
-    return [tuple(weight.shape) for weight in layer.weights]
+def _function(layer):
+    """What has to be the same for the weights to mean the same."""
+    shapes = [tuple(weight.shape) for weight in layer.weights]
+    return shapes, settings_of(layer.get_config())
 
 
 def _check_normalization(path, layers):
