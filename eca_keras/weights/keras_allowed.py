@@ -62,7 +62,7 @@ SparsePlus SparseSigmoid Sparsemax Squareplus TanhShrink Threshold Unfold
 
 # By Keras's public names, and what has none by the module it is in.
 _KERAS = {
-    "keras": "DTypePolicy Functional Model Sequential",
+    "keras": "DTypePolicy Model Sequential",
     "keras.constraints": "MaxNorm MinMaxNorm NonNeg UnitNorm",
     "keras.dtype_policies": "DTypePolicy DTypePolicyMap FloatDTypePolicy "
     "Int4DTypePolicy QuantizedDTypePolicy QuantizedFloat8DTypePolicy",

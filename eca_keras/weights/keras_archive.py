@@ -79,15 +79,16 @@ def open_regular(path):
             error.errno,
             f"Cannot load {os.fspath(path)!r}: {error.strerror}",
         ) from None
-    with os.fdopen(descriptor, "rb", closefd=True) as file:
-        state = os.fstat(file.fileno())
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, descriptor)
+        state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):
             kind = "a folder" if stat.S_ISDIR(state.st_mode) else "a device"
             kind = "a pipe" if stat.S_ISFIFO(state.st_mode) else kind
             raise CheckpointError(f"it is {kind} and not a file")
         if not state.st_size:
             raise CheckpointError("it is empty")
-        yield file
+        yield stack.enter_context(open(descriptor, "rb", closefd=False))
 
 
 def is_keras(path):

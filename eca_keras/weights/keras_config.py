@@ -106,17 +106,12 @@ class _Walk:
         if not isinstance(name, str) or not (
             registered is None or isinstance(registered, str)
         ):
-            raise Refused(f"its class_name is no name, in {shown(place)}")
+            raise Refused(f"its class_name is no name, in {_short(place)}")
         if name in allowed.VALUES:
             return _plain_value(value, place)
         value = {k: v for k, v in value.items() if k != "compile_config"}
         if name == "function":
             return self.function(value, place)
-        if inner is not None and not isinstance(inner, dict):
-            raise Refused(
-                f"the config of {shown(name)} is no dictionary, in "
-                f"{shown(place)}"
-            )
         if registered in self.custom:
             return {**value, "registered_name": registered}
         module = value.get("module")
@@ -127,6 +122,10 @@ class _Walk:
         else:
             module = _keras_module(name, registered, module, place)
             registered = None
+        if inner is not None and not isinstance(inner, dict):
+            raise Refused(
+                f"the config of {name} is no dictionary, in {_short(place)}"
+            )
         _check_object(name, inner or {}, value, place)
         if value.get("module") is None:
             value = {**value, "config": _modern(name, inner or {})}
@@ -140,7 +139,7 @@ class _Walk:
     def function(self, value, place):
         name = value.get("config")
         if not isinstance(name, str):
-            raise Refused(f"it names no function, in {shown(place)}")
+            raise Refused(f"it names no function, in {_short(place)}")
         if name not in self.custom and (
             name not in allowed.FUNCTIONS
             or value.get("module") not in allowed.FUNCTION_MODULES
@@ -154,12 +153,12 @@ def _plain_value(value, place):
     inner = value.get("config")
     keys = allowed.VALUES[value["class_name"]]
     if not isinstance(inner, dict) or set(inner) != keys:
-        raise Refused(f"it has a value of an unknown kind, in {shown(place)}")
+        raise Refused(f"it has a value of an unknown kind, in {_short(place)}")
     dtype = inner.get("dtype", "bool")
     symbolic = value["class_name"] == "__keras_tensor__"
     if not (dtype in allowed.VALUE_DTYPES or (symbolic and dtype == "string")):
         raise Refused(
-            f"it has a value of the dtype {shown(dtype)}, in {shown(place)}"
+            f"it has a value of the dtype {shown(dtype)}, in {_short(place)}"
         )
     return {"class_name": value["class_name"], "config": inner}
 
@@ -171,9 +170,9 @@ def _keras_module(name, registered, module, place):
             order = allowed.LEGACY_ORDER
             if place.endswith("initializer"):
                 order = ("keras.initializers",)
-            for module in order:
-                if name in allowed.KERAS[module]:
-                    return module
+            for each in order:
+                if name in allowed.KERAS[each]:
+                    return each
         elif name in allowed.KERAS.get(str(module), ()):
             return module
     where = module if isinstance(module, str) else None
@@ -182,17 +181,17 @@ def _keras_module(name, registered, module, place):
 
 
 def _unknown(name, place):
-    if name.startswith("keras.") and ">" not in name:
-        return Refused(
-            f"it names {shown(name)} ({_short(place)}), which is not on the "
-            "closed list of what is plain in Keras"
-        )
-    short = name.rpartition(".")[2]
-    return Refused(
-        f"it names {shown(name)} ({_short(place)}), which is neither Keras's "
-        "nor eca_keras's: a class of yours goes into "
-        f"custom_objects={{{shown(short)!r}: THE_CLASS}}"
+    sentence = (
+        f"it names {shown(name)} ({_short(place)}), which is not on the closed "
+        "list of what is plain in Keras and eca_keras"
     )
+    if not name.startswith(("keras.", "__")) or ">" in name:
+        short = shown(name.rpartition(".")[2])
+        sentence += (
+            f": a class of yours goes into custom_objects={{{short!r}: "
+            "THE_CLASS}"
+        )
+    return Refused(sentence)
 
 
 def _short(place):
