@@ -90,7 +90,7 @@ def with_weights(path, change):
 
 def code(folder):
     """A function's code as Keras 3 and older put it into a file."""
-    source = f"lambda x: open({str(folder / CANARY)!r}, 'w') and x"
+    source = f"lambda x: open({str(folder / CANARY)!r}, 'w').close() or x"
     body = eval(source).__code__
     return base64.b64encode(marshal.dumps(body)).decode("ascii")
 
@@ -340,7 +340,7 @@ def _(path, folder):
 @keras.saving.register_keras_serializable("hostile")
 def touch(x):
     """What another library may have registered."""
-    open(CANARY, "w").close()
+    pathlib.Path(CANARY).touch()
     return x
 
 
