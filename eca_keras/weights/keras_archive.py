@@ -91,8 +91,8 @@ def open_regular(path):
         yield stack.enter_context(open(descriptor, "rb", closefd=False))
 
 
-def is_keras(path):
-    """Tell whether a file is one of Keras, by what is in it.
+def kind_of(path):
+    """Return `"archive"` or `"hdf5"` for a file of Keras; `None` for others.
 
     Raises:
         CheckpointError: if it is no file, or an archive that is damaged.
@@ -101,9 +101,9 @@ def is_keras(path):
     with open_regular(path) as file:
         head = file.read(8)
         if not head.startswith(ZIP):
-            return head == HDF5
+            return "hdf5" if head == HDF5 else None
         with _archive(file) as archive:
-            return CONFIG in archive.namelist()
+            return "archive" if CONFIG in archive.namelist() else None
 
 
 class _Frugal:
@@ -111,8 +111,14 @@ class _Frugal:
 
     def __init__(self, file):
         self._file = file
-        self.seek, self.tell = file.seek, file.tell
+        self.tell = file.tell
         self.seekable, self.close = file.seekable, file.close
+
+    def seek(self, *position):
+        try:
+            return self._file.seek(*position)
+        except OSError as error:  # before the beginning
+            raise zipfile.BadZipFile(str(error)) from None
 
     def read(self, count=-1):
         most = bounds.READ_BYTES

@@ -12,7 +12,7 @@ from eca_keras.utils.checks import refusal
 from eca_keras.utils.types import PathLike
 from eca_keras.weights import naming
 from eca_keras.weights import recognition
-from eca_keras.weights.keras_archive import is_keras
+from eca_keras.weights.keras_archive import kind_of
 from eca_keras.weights.keras_models import told
 from eca_keras.weights.keras_weights import load_weights
 from eca_keras.weights.reading import open_checkpoint
@@ -88,7 +88,7 @@ def load_into(model: keras.Model, path: PathLike) -> None:
             message says where the file and the model disagree.
     """
     with told(path):
-        of_keras = is_keras(path)
+        of_keras = kind_of(path) is not None
     if of_keras:
         load_weights(model, path)
         return

@@ -20,6 +20,7 @@ from eca_keras.training.classification.model import precision_policy
 from eca_keras.utils.keras_graph import leaves
 from eca_keras.utils.layer_settings import settings_of
 from eca_keras.weights import load_model
+from eca_keras.weights.keras_archive import kind_of
 
 LEVELS = 5  # of the pyramid, each with anchors twice as large
 
@@ -78,23 +79,15 @@ def make_backbone(config):
     alpha = config.backbone_alpha
     weights = config.backbone_weights
     of_keras = weights is not None and _is_model(weights)
-    try:
-        network = build_network(
-            config.backbone,
-            config.attention,
-            kernel_size,
-            include_top=False,
-            input_shape=(None, None, 3),
-            weights=None if of_keras else weights,
-            **({} if alpha == 1 else {"alpha": alpha}),
-        )
-    except OSError as error:
-        if weights is None or not pathlib.Path(weights).is_file():
-            raise
-        raise InputError(  # the readers do not say which file it is
-            f"`backbone_weights` must be a readable file of weights. {weights}"
-            f" is not: {error}"
-        ) from error
+    network = build_network(
+        config.backbone,
+        config.attention,
+        kernel_size,
+        include_top=False,
+        input_shape=(None, None, 3),
+        weights=None if of_keras else weights,
+        **({} if alpha == 1 else {"alpha": alpha}),
+    )
     if of_keras:
         copy_weights(pathlib.Path(weights), network)
     return network
@@ -111,7 +104,7 @@ def _published(config):
 def _is_model(path):
     """Whether it is a run or a file that Keras saved whole."""
     path = pathlib.Path(path)
-    return path.is_dir() or path.suffix == ".keras"
+    return path.is_dir() or (path.is_file() and kind_of(path) == "archive")
 
 
 def copy_weights(path, network):
