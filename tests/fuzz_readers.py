@@ -45,6 +45,7 @@ from eca_keras.weights.reading import open_checkpoint
 SECONDS = 1.0  # for one file
 MEGABYTES = 200  # more than after the first files
 STEP = 500  # files between two looks at the memory
+JSON = "the whole file"
 NUMBERS = (0, 1, 127, 128, 255, 2**15, 2**31 - 1, 2**32 - 1, 2**63 - 1)
 
 
@@ -114,6 +115,12 @@ def change_json(rng, value, words):
                 container[key] = [container[key]] * rng.choice((1, 2, 50))
 
 
+def changed_json(rng, data, words):
+    value = json.loads(data)
+    change_json(rng, value, words)
+    return json.dumps(value).encode()
+
+
 def zipped(members):
     with io.BytesIO() as buffer:
         hostile_keras.write_zip(buffer, members)
@@ -142,6 +149,10 @@ def read_archive(path):
             keras_config.admit(keras_config.parse(config))
 
 
+def read_config(path):
+    keras_config.admit(keras_config.parse(pathlib.Path(path).read_bytes()))
+
+
 def read_hdf5(path):
     with keras_models.told(path), keras_hdf5.open_file(path) as (file, tree):
         for name in tree.shapes:
@@ -154,19 +165,19 @@ class Target:
 
     read: Callable
     seeds: list[bytes]
-    member: str | None = None  # ends so, in a zip archive
+    member: str | None = None  # ends so, in a zip archive; or JSON
     share: int = 1
 
     def make(self, rng, words):
         seed = rng.choice(self.seeds)
         if self.member is None or rng.random() < 0.1:
             return change_bytes(rng, seed, self.seeds)
+        if self.member is JSON:
+            return changed_json(rng, seed, words)
         members = unzipped(seed)
         [name] = [each for each in members if each.endswith(self.member)]
         if name.endswith(".json"):
-            value = json.loads(members[name])
-            change_json(rng, value, words)
-            members[name] = json.dumps(value)
+            members[name] = changed_json(rng, members[name], words)
         else:
             others = list(members.values())
             members[name] = change_bytes(rng, members[name], others)
@@ -205,16 +216,18 @@ def legacy_keras():
 def targets():
     good = hostile_keras.base_members()
     model, weights = zipped(good), good["model.weights.h5"]
+    config = good["config.json"]
+    load = keras_models.load_model
     return {
         "pickle in zip": Target(
-            read_checkpoint, [checkpoint(False)], "data.pkl", 8
+            read_checkpoint, [checkpoint(False)], "data.pkl", 24
         ),
-        "pickle": Target(read_checkpoint, [checkpoint(True)], None, 8),
-        "safetensors": Target(read_checkpoint, [tensors()], None, 8),
-        "keras config": Target(read_archive, [model], "config.json", 8),
+        "pickle": Target(read_checkpoint, [checkpoint(True)], None, 24),
+        "safetensors": Target(read_checkpoint, [tensors()], None, 24),
+        "keras config": Target(read_config, [config], JSON, 24),
         "keras archive": Target(read_archive, [model], None, 4),
         "keras HDF5": Target(read_hdf5, [weights, legacy_keras()], None, 4),
-        "keras model": Target(keras_models.load_model, [model], "config.json"),
+        "keras model": Target(load, [model], "config.json"),
     }
 
 
