@@ -156,7 +156,9 @@ def _plain_value(value, place):
         raise Refused(f"it has a value of an unknown kind, in {_short(place)}")
     dtype = inner.get("dtype", "bool")
     symbolic = value["class_name"] == "__keras_tensor__"
-    if not (dtype in allowed.VALUE_DTYPES or (symbolic and dtype == "string")):
+    if not isinstance(dtype, str) or not (
+        dtype in allowed.VALUE_DTYPES or (symbolic and dtype == "string")
+    ):
         raise Refused(
             f"it has a value of the dtype {shown(dtype)}, in {_short(place)}"
         )
@@ -237,9 +239,12 @@ def _check_object(name, config, value, place):
     kernel = kernel if isinstance(kernel, list) else [kernel]
     if any(isinstance(k, int) and k > bounds.KERNEL_SIZE for k in kernel):
         raise Refused(f"it has a kernel of size {kernel}, in {_short(place)}")
-    for node in value.get("inbound_nodes") or ():
+    nodes = value.get("inbound_nodes", [])
+    for node in nodes if isinstance(nodes, list) else [nodes]:
         # Otherwise the operation would run at once, on numbers of the file.
-        if isinstance(node, dict) and "__keras_tensor__" not in _names(node):
+        # Older files have lists, of tensors alone.
+        tensor = node and isinstance(node, list)
+        if not tensor and "__keras_tensor__" not in _names(node):
             raise Refused(f"it calls {name} on no tensor, in {_short(place)}")
 
 
