@@ -583,6 +583,11 @@ for _name, _change in {
     case(f"{_name}, in the zip archive")(archive(_change))
 
 
+@case("a member inside another one, in the zip archive")
+def _(path, folder):
+    write_zip(path, {**base_members(), "assets/a": "a", "assets/a/b": "b"})
+
+
 @case("pickled weights of NumPy alone")
 def _(path, folder):
     members = base_members()

@@ -138,6 +138,9 @@ def _archive(file):
         zipfile.BadZipFile,
         zlib.error,
         EOFError,
+        # A member that would be a folder as well as a file.
+        FileExistsError,
+        NotADirectoryError,
         NotImplementedError,
         UnicodeError,
         ValueError,
@@ -203,7 +206,7 @@ def _check_member(info):
         name != info.filename
         or any(character in name for character in "\\:\0")
         or {"", ".", ".."} & set(parts)
-        or max(map(len, parts)) > 200
+        or max(len(part.encode()) for part in parts) > 200
         or len(parts) > bounds.HDF5_DEPTH
     ):
         raise Refused(f"its archive has a member {shown(repr(name))}")
