@@ -44,6 +44,9 @@ from eca_keras.weights.reading import open_checkpoint
 
 SECONDS = 1.0  # for one file
 MEGABYTES = 200  # more than after the first files
+# Code in C does not hear the alarm of a second: the program ends when a
+# hundred files take so long.
+STUCK = 300
 STEP = 500  # files between two looks at the memory
 JSON = "the whole file"
 NUMBERS = (0, 1, 127, 128, 255, 2**15, 2**31 - 1, 2**32 - 1, 2**63 - 1)
@@ -247,8 +250,6 @@ def limited_time():
 
 def attempt(read, path):
     """Return what became of a file: a word, or a traceback."""
-    # Code in C does not hear the alarm; the whole program ends then.
-    faulthandler.dump_traceback_later(20 * SECONDS, exit=True)
     try:
         with limited_time():
             read(path)
@@ -258,8 +259,6 @@ def attempt(read, path):
         return "refused"
     except BaseException:
         return traceback.format_exc()
-    finally:
-        faulthandler.cancel_dump_traceback_later()
     return "accepted"
 
 
@@ -282,6 +281,8 @@ def fuzz(inputs, seed=0, findings=None, chosen=()):
         path = os.path.join(findings or folder, f"{seed}-input")
         before = None
         for number in range(inputs):
+            if number % 100 == 0:  # it starts a thread
+                faulthandler.dump_traceback_later(STUCK, exit=True)
             name = rng.choice(names)
             data = table[name].make(rng, words)
             pathlib.Path(path).write_bytes(data)
@@ -295,6 +296,7 @@ def fuzz(inputs, seed=0, findings=None, chosen=()):
                 keep(findings, f"{seed}-{number}", name, data, outcome)
                 outcome = "finding"
             counts[name, outcome] += 1
+    faulthandler.cancel_dump_traceback_later()
     return counts
 
 
