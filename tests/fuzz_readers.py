@@ -31,7 +31,7 @@ import traceback
 import zipfile
 from collections.abc import Callable
 
-import hostile_keras
+import hostile_files
 import numpy as np
 import torch_writer
 
@@ -126,7 +126,7 @@ def changed_json(rng, data, words):
 
 def zipped(members):
     with io.BytesIO() as buffer:
-        hostile_keras.write_zip(buffer, members)
+        hostile_files.write_zip(buffer, members)
         return buffer.getvalue()
 
 
@@ -212,12 +212,12 @@ def tensors():
 def legacy_keras():
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "a.h5")
-        hostile_keras.base_model().save(path)
+        hostile_files.base_model().save(path)
         return path.read_bytes()
 
 
 def targets():
-    good = hostile_keras.base_members()
+    good = hostile_files.base_members()
     model, weights = zipped(good), good["model.weights.h5"]
     config = good["config.json"]
     load = keras_models.load_model

@@ -12,6 +12,7 @@ import pathlib
 import re
 import sys
 
+import hostile_files
 import hostile_keras
 import numpy as np
 from PIL import Image
@@ -111,7 +112,7 @@ def main(folder):
     network = ECAResNet20(input_shape=(8, 8, 3))
     watch = Watch(folder)
 
-    hostile_keras.base_model().save(path)
+    hostile_files.base_model().save(path)
     good, _ = watch.during(eca_keras.load_model, path)
     report = {"": {"python": good}}
     command("predict", run, image)

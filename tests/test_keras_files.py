@@ -6,6 +6,7 @@ import os
 import pathlib
 import zipfile
 
+import hostile_files
 import hostile_keras
 import keras
 import numpy as np
@@ -193,7 +194,7 @@ def test_what_is_no_file(tmp_path):
 
 
 def test_links_of_the_user_are_followed(tmp_path):
-    hostile_keras.base_model().save(tmp_path / "blob.keras")
+    hostile_files.base_model().save(tmp_path / "blob.keras")
     (tmp_path / "link").symlink_to(tmp_path / "blob.keras")
     assert eca_keras.load_model(tmp_path / "link").name == "net"
 
@@ -201,7 +202,7 @@ def test_links_of_the_user_are_followed(tmp_path):
 def test_what_is_checked_is_what_is_loaded(tmp_path, monkeypatch):
     """Another file takes the place of the checked one before it is loaded."""
     path = tmp_path / "model.keras"
-    hostile_keras.base_model().save(path)
+    hostile_files.base_model().save(path)
     admit = keras_config.admit
 
     def swap(config, custom):
@@ -216,7 +217,7 @@ def test_what_is_checked_is_what_is_loaded(tmp_path, monkeypatch):
 def test_nothing_is_left_behind(tmp_path, monkeypatch):
     monkeypatch.setattr(keras_archive.tempfile, "tempdir", str(tmp_path))
     path = tmp_path / "model.keras"
-    hostile_keras.base_model().save(path)
+    hostile_files.base_model().save(path)
     eca_keras.load_model(path)
     assert [each.name for each in tmp_path.iterdir()] == ["model.keras"]
 
@@ -241,14 +242,14 @@ def test_compiled_parts_are_not_made(tmp_path):
         layer = config["config"]["layers"][-1]
         layer["compile_config"] = {"optimizer": {"class_name": "os.system"}}
 
-    hostile_keras.with_config(tmp_path / "a.keras", change)
+    hostile_files.with_config(tmp_path / "a.keras", change)
     assert eca_keras.load_model(tmp_path / "a.keras").name == "net"
 
 
 def test_a_member_may_be_compressed(tmp_path):
-    members = hostile_keras.base_members()
+    members = hostile_files.base_members()
     options = {"compression": zipfile.ZIP_DEFLATED}
-    hostile_keras.write_zip(tmp_path / "a.keras", members, **options)
+    hostile_files.write_zip(tmp_path / "a.keras", members, **options)
     assert eca_keras.load_model(tmp_path / "a.keras").name == "net"
 
 

@@ -9,8 +9,11 @@ import sys
 import hostile_keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import eca_keras
+from eca_keras import cli
+from eca_keras.applications.image_settings import Preprocessing
 
 TESTS = pathlib.Path(__file__).parent
 CVES = """
@@ -104,3 +107,17 @@ def test_trust_does_not_mend_a_damaged_file(tmp_path):
     with pytest.raises(eca_keras.weights.CheckpointError) as caught:
         eca_keras.load_model(tmp_path / "a.keras", trust=True)
     assert is_sentence(str(caught.value))
+
+
+def test_the_command_line_trusts(tmp_path, capfd):
+    name = "CVE-2024-3660: code in a Lambda"
+    hostile_keras.CASES[name](tmp_path / "model.keras", tmp_path)
+    Preprocessing(("a", "b", "c"), 4, 3, 1.0).save(tmp_path)
+    image = tmp_path / "image.png"
+    Image.fromarray(np.zeros((4, 4, 3), "uint8")).save(image)
+    command = ["predict", str(image), "--model", str(tmp_path)]
+    assert cli.main(command) == cli.EXIT_BAD_INPUT
+    assert "pass --trust" in capfd.readouterr().err
+    assert not (tmp_path / hostile_keras.CANARY).exists()
+    assert cli.main([*command, "--trust"]) == 0
+    assert (tmp_path / hostile_keras.CANARY).exists()
