@@ -165,7 +165,8 @@ def test_settings_of_attention(tmp_path, suffix, inside, asked, word):
 def test_keras_itself_minds_the_settings(tmp_path):
     path = tmp_path / "model.weights.h5"
     network(mine(gate_scale=2)).save_weights(path)
-    with pytest.raises(ValueError, match="gate_scale=2, but"):
+    # Some versions of Keras say why, others what is left over by then.
+    with pytest.raises(ValueError, match="objects could not be loaded"):
         network(mine()).load_weights(path)
 
 
