@@ -125,6 +125,13 @@ def _(path, folder):
     with_config(path, change)
 
 
+@case("a state for a gigantic batch")
+def _(path, folder):
+    config = {"units": 1000, "stateful": True}
+    build = {"input_shape": [10**9, 3, 3]}
+    with_layer(path, "keras.layers", "LSTM", config, build_config=build)
+
+
 @case("a kernel of a million channels")
 def _(path, folder):
     with_layer(

@@ -267,7 +267,7 @@ def limited_weights(limit: int, error: Exception) -> Iterator[None]:
         nonlocal left
         if threading.get_ident() == thread:
             sizes = (shape,) if isinstance(shape, int) else shape or ()
-            left -= math.prod(sizes)
+            left -= abs(math.prod(sizes))
             if left < 0:
                 raise error
         return add_weight(self, shape, *args, **kwargs)

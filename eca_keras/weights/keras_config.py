@@ -235,6 +235,9 @@ def _check_object(name, config, value, place):
             raise Refused(
                 f"its input has the shape {shown(sizes)}, in {_short(place)}"
             )
+    if config.get("stateful"):
+        # Numbers for each sample of a batch, of any size, and no weights.
+        raise Refused(f"its {name} keeps a state, in {_short(place)}")
     kernel = config.get("kernel_size")
     kernel = kernel if isinstance(kernel, list) else [kernel]
     if any(isinstance(k, int) and k > bounds.KERNEL_SIZE for k in kernel):
