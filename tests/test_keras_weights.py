@@ -6,10 +6,13 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import torch_writer
 from export_models import randomised
 from keras import layers
+from reference import golden_state
 
 import eca_keras
+from eca_keras.applications import ECAMobileNetV2
 from eca_keras.applications import ECAResNet20
 from eca_keras.weights import CheckpointError
 
@@ -247,3 +250,18 @@ def test_epsilon_and_strides_count(tmp_path):
     ):
         with pytest.raises(CheckpointError, match=word):
             eca_keras.weights.load_into(build(**options), path)
+
+
+@pytest.mark.parametrize("name", ["a.ckpt", "a.keras"])
+def test_files_of_pytorch_under_any_name(tmp_path, name):
+    state = golden_state("eca_mobilenetv2_k13")
+    torch_writer.save({"state_dict": state}, tmp_path / name)
+    model = ECAMobileNetV2(
+        kernel_size="paper", input_shape=(32, 32, 3), weights=tmp_path / name
+    )
+    np.testing.assert_array_equal(
+        model.get_layer("predictions").get_weights()[1],
+        state["classifier.1.bias"],
+    )
+    with pytest.raises(CheckpointError, match="kernel_size="):
+        ECAMobileNetV2(input_shape=(32, 32, 3), weights=tmp_path / name)
