@@ -17,11 +17,11 @@ from keras import ops
 
 import eca_keras
 from eca_keras.applications import ECAResNet20
-from eca_keras.utils import keras_graph
 from eca_keras.weights import CheckpointError
 from eca_keras.weights import keras_allowed as allowed
 from eca_keras.weights import keras_archive
 from eca_keras.weights import keras_config
+from eca_keras.weights import keras_limits
 
 RNG = np.random.default_rng(0)
 
@@ -225,10 +225,10 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch):
 def test_weights_are_counted_before_they_are_made():
     before = layers.Layer.add_weight
     error = CheckpointError("too many")
-    with keras_graph.limited_weights(100, error):
+    with keras_limits.limited_weights(100, error):
         layers.Dense(20).build((None, 4))
     with (
-        keras_graph.limited_weights(99, error),
+        keras_limits.limited_weights(99, error),
         pytest.raises(CheckpointError, match="too many"),
     ):
         layers.Dense(20).build((None, 4))

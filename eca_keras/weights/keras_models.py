@@ -15,7 +15,6 @@ from typing import Any
 
 import keras
 
-from eca_keras.utils.keras_graph import limited_weights
 from eca_keras.utils.types import PathLike
 from eca_keras.weights import keras_allowed as allowed
 from eca_keras.weights import keras_archive
@@ -24,6 +23,7 @@ from eca_keras.weights import keras_config
 from eca_keras.weights import keras_hdf5
 from eca_keras.weights import keras_legacy
 from eca_keras.weights.keras_bounds import Refused
+from eca_keras.weights.keras_limits import limited_weights
 from eca_keras.weights.tensors import CheckpointError
 
 TRUST = "; if you trust whoever made the file, pass trust=True"
