@@ -137,7 +137,7 @@ def unzipped(data):
 
 def read_checkpoint(path):
     with open_checkpoint(path) as state:
-        for tensor in state.values():
+        for tensor in getattr(state, "tensors", state).values():
             tensor.read()
 
 
