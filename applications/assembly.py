@@ -13,9 +13,6 @@ from keras import layers
 from eca_keras.errors import InputError
 from eca_keras.utils import checks
 
-# What PyTorch's checkpoints are called: other files are Keras's.
-TORCH_SUFFIXES = (".pth", ".pth.tar", ".pt", ".bin", ".safetensors")
-
 
 @dataclasses.dataclass(frozen=True)
 class Request:
@@ -111,9 +108,6 @@ def _load_weights(model, hosted_builder, request):
         from eca_keras.weights import hub
 
         weights = hub.download(hosted_builder, weights)
-    if not str(weights).endswith(TORCH_SUFFIXES):
-        model.load_weights(weights)
-        return
     from eca_keras.weights import load_into
 
     load_into(model, weights)

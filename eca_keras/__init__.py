@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from eca_keras.profiling import profile as profile
     from eca_keras.surgery import insert_attention as insert_attention
     from eca_keras.weights import load_checkpoint as load_checkpoint
+    from eca_keras.weights import load_model as load_model
 else:
     __getattr__, __dir__, __all__ = attach(
         __name__,
@@ -33,7 +34,7 @@ else:
         profiling=("benchmark", "profile"),
         surgery=("insert_attention",),
         version=("__version__",),
-        weights=("load_checkpoint",),
+        weights=("load_checkpoint", "load_model"),
     )
 
 register()

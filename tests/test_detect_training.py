@@ -179,7 +179,7 @@ def test_missing_and_damaged_runs(run, tmp_path):
     text = (run[0] / "detection.json").read_text()
     settings = tmp_path / "detection.json"
     settings.write_text(text)
-    with pytest.raises(InputError, match="is not a readable model"):
+    with pytest.raises(InputError, match="is neither a .keras archive nor"):
         TrainedDetector.load(tmp_path)
     shutil.copy(run[0] / "model.keras", tmp_path)
     for changes, sentence in (

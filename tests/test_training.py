@@ -402,7 +402,7 @@ def test_missing_and_damaged_runs(run, tmp_path):
         Trained.load(tmp_path)
     text = (run[0] / "preprocessing.json").read_text()
     (tmp_path / "preprocessing.json").write_text(text)
-    with pytest.raises(InputError, match="is not a readable model"):
+    with pytest.raises(InputError, match="is neither a .keras archive nor"):
         Trained.load(tmp_path)
     (tmp_path / "preprocessing.json").write_text(text[:30])
     with pytest.raises(InputError, match=r"preprocessing\.json is damaged"):

@@ -236,7 +236,7 @@ def test_a_file_that_is_no_model(run, capsys, tmp_path):
     assert "preprocessing.json" in said
     Trained.load(run).preprocessing.save(tmp_path)
     said = refused(["visualize", str(file)], capsys)
-    assert f"{file} is not a readable model" in said
+    assert f"Cannot load '{file}': it is neither a .keras" in said
     said = refused(["visualize", str(tmp_path / "none")], capsys)
     assert "There is no trained model" in said
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-import textwrap
 import typing
-import zipfile
+from collections.abc import Mapping
 
 import keras
 
@@ -48,11 +47,14 @@ class Trained:
         model: The model, not compiled.
         settings: `Preprocessing` or `DetectionSettings`: how images are made
             for the model, and what its outputs mean.
+        opening: The arguments of `eca_keras.load_model` that it was opened
+            with. An evaluation opens it again.
     """
 
     path: pathlib.Path
     model: keras.Model
     settings: typing.Any
+    opening: Mapping[str, typing.Any] = dataclasses.field(default_factory=dict)
 
     # Key in `KINDS`, which messages call it.
     kind: typing.ClassVar[str]
@@ -60,15 +62,24 @@ class Trained:
     batch_size: typing.ClassVar[int]
 
     @classmethod
-    def load(cls, path: str | pathlib.Path) -> Trained:
+    def load(
+        cls,
+        path: str | pathlib.Path,
+        *,
+        custom_objects: Mapping[str, typing.Any] | None = None,
+        trust: bool = False,
+    ) -> Trained:
         """Load a model.
 
         Args:
             path: Folder of a run (its `model.keras` is meant), or a
                 `.keras` file.
+            custom_objects, trust: As in `eca_keras.load_model`, which opens
+                the file.
 
         Raises:
-            InputError: if something is missing or damaged.
+            InputError: if something is missing or damaged, or the file holds
+                what is not on the closed list of `eca_keras.load_model`.
         """
         path = pathlib.Path(path)
         if path.is_dir():
@@ -80,7 +91,9 @@ class Trained:
             )
         found = _class_of(path) if cls is Trained else cls
         settings = found._load_settings(path)
-        return found(path, found._load_model(path, settings), settings)
+        opening = {"custom_objects": custom_objects, "trust": trust}
+        model = found._load_model(path, settings, opening)
+        return found(path, model, settings, opening)
 
     @property
     def folder(self) -> pathlib.Path:
@@ -190,7 +203,7 @@ class Trained:
             with cluster.strategy.scope():
                 # Variables belong to the strategy in whose scope they are
                 # made.
-                model = self._load_model(self.path, self.settings)
+                model = self._load_model(self.path, self.settings, self.opening)
             count, metrics = self._measure(
                 cluster, model, images, batch_size, **options
             )
@@ -263,7 +276,7 @@ class Trained:
         raise NotImplementedError
 
     @classmethod
-    def _load_model(cls, path, settings):
+    def _load_model(cls, path, settings, opening):
         """Read the model, as it belongs to its settings."""
         raise NotImplementedError
 
@@ -295,26 +308,6 @@ def _class_of(path):
         )
     kind = "detector" if detector and not classifier else "classifier"
     return load(KINDS[kind])
-
-
-def read_network(path):
-    """Load a `.keras` file, not compiled.
-
-    Raises:
-        InputError: if it is not a readable model.
-    """
-    try:
-        return keras.models.load_model(path, compile=False)
-    except (
-        ValueError,
-        TypeError,
-        OSError,
-        KeyError,
-        zipfile.BadZipFile,
-    ) as error:
-        # Keras may add the whole configuration of a model.
-        reason = textwrap.shorten(str(error), 200, placeholder=" ...")
-        raise InputError(f"{path} is not a readable model: {reason}") from error
 
 
 def evenly(size: int, count: int) -> list[int]:

@@ -15,10 +15,13 @@ class Card:
     Args:
         model: Folder of a run.
         output: File for the card; by default it is printed.
+        trust: Open a model file with whatever is in it. Code in the file
+            runs; without, a file is checked and refused.
     """
 
     model: pathlib.Path = runs.DEFAULT
     output: pathlib.Path | None = None
+    trust: bool = False
 
     EXAMPLES = ("eca-keras card --model runs/digits --output README.md",)
 

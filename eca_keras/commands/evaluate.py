@@ -30,6 +30,8 @@ class Evaluate:
         output: JSON file for the metrics.
         results: JSON file for the detections, in COCO's results format; for
             detectors.
+        trust: Open a model file with whatever is in it. Code in the file
+            runs; without, a file is checked and refused.
     """
 
     model: pathlib.Path = runs.DEFAULT
@@ -39,6 +41,7 @@ class Evaluate:
     strategy: str = "auto"
     output: pathlib.Path | None = None
     results: pathlib.Path | None = None
+    trust: bool = False
 
     EXAMPLES = (
         "eca-keras evaluate --model runs/digits",

@@ -61,6 +61,8 @@ class Export:
             them.
         sizes: Take the sizes of the images within the padding, too, and keep
             detections out of the padding.
+        trust: Open a model file with whatever is in it. Code in the file
+            runs; without, a file is checked and refused.
     """
 
     output: Annotated[pathlib.Path, Positional]
@@ -81,6 +83,7 @@ class Export:
     serving_version: int | None = _of("SavedModel")
     pixels: Literal["uint8", "float32"] | None = _of("detector")
     sizes: bool = _flag("detector")
+    trust: bool = False
 
     ALIASES = {"path": "output"}
     EXAMPLES = (

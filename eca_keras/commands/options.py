@@ -228,9 +228,7 @@ def _argument(kind, option, default):
         help_behavior_hint=_shown_default(default),
         **shown,
     )
-    # A tuple: Python 3.10 has no star in a subscript.
-    parts = (option.type, argument, *markers)
-    annotated = typing.Annotated[parts]
+    annotated = typing.Annotated[option.type, argument, *markers]
     if default is dataclasses.MISSING:
         return option.name, annotated
     field = dataclasses.field(default_factory=lambda: default)

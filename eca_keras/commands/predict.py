@@ -35,6 +35,8 @@ class Predict:
             up to 0.05 are never found. For detectors.
         figures: Folder for the images with the objects drawn into them, such
             as cat.objects.png for cat.jpg; for detectors.
+        trust: Open a model file with whatever is in it. Code in the file
+            runs; without, a file is checked and refused.
     """
 
     images: Annotated[tuple[pathlib.Path, ...], Positional]
@@ -42,6 +44,7 @@ class Predict:
     top: int | None = None
     threshold: float | None = None
     figures: pathlib.Path | None = None
+    trust: bool = False
 
     EXAMPLES = (
         "eca-keras predict digit.png --model runs/digits --top 1",

@@ -27,7 +27,7 @@ def load(
     """
     from eca_keras.training.trained import Trained
 
-    trained = Trained.load(command.model)
+    trained = Trained.load(command.model, trust=command.trust)
     others = {"classifier": detector, "detector": classifier}[trained.kind]
     for name in others:
         if given(getattr(command, name)):

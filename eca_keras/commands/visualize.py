@@ -41,6 +41,8 @@ class Visualize:
         layer: Name of the layer for Grad-CAM; by default the last that gives
             a feature map. For classifiers.
         batch_size: Images per step.
+        trust: Open a model file with whatever is in it. Code in the file
+            runs; without, a file is checked and refused.
     """
 
     model: Annotated[pathlib.Path, Positional] = runs.DEFAULT
@@ -52,6 +54,7 @@ class Visualize:
     heat_maps: int | None = None
     layer: str | None = None
     batch_size: int = 32
+    trust: bool = False
 
     ALIASES = {"path": "output"}
     EXAMPLES = (

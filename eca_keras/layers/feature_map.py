@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from eca_keras.errors import InputError
 from eca_keras.utils import checks
+from eca_keras.utils.layer_settings import differing
+from eca_keras.utils.layer_settings import settings_of
+from eca_keras.utils.layer_settings import spelled
 from eca_keras.utils.types import DataFormat
 
 
@@ -118,6 +123,31 @@ class FeatureMapLayer(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+    def save_own_variables(self, store):
+        """Save the weights, and what else a file of weights does not tell."""
+        super().save_own_variables(store)
+        text = json.dumps(self._settings())
+        store["settings"] = np.frombuffer(text.encode(), "uint8")
+
+    def load_own_variables(self, store):
+        """Load the weights of a layer with the same settings."""
+        found = {name: store[name] for name in store.keys()}  # noqa: SIM118
+        saved = found.pop("settings", None)
+        if saved is not None:
+            theirs = json.loads(bytes(np.asarray(saved, "uint8")))
+            ours = self._settings()
+            if names := differing(ours, theirs):
+                raise InputError(
+                    "the weights are of a layer with "
+                    f"{spelled(theirs, names)}, but {self.name!r} has "
+                    f"{spelled(ours, names)}"
+                )
+        super().load_own_variables(found)
+
+    def _settings(self):
+        kind = {"class_name": type(self).__name__}
+        return {**kind, **settings_of(self.get_config())}
 
     def get_config(self):
         return {**super().get_config(), "data_format": self.data_format}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
+from typing import Any
 
 import keras
 
@@ -233,3 +234,11 @@ def leaves(model):
             yield from leaves(layer)
         else:
             yield layer
+
+
+def scoped_objects() -> dict[str, Any]:
+    """Return what `keras.saving.custom_object_scope` has made known."""
+    from keras.src.backend.common import global_state
+
+    name = "custom_objects_scope_dict"
+    return dict(global_state.get_global_attribute(name, {}))

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from eca_keras.applications.registry import find_builder
+from eca_keras.utils.checks import check
 from eca_keras.utils.checks import listed
 from eca_keras.utils.checks import refusal
 from eca_keras.utils.checks import shown
@@ -17,6 +18,9 @@ from eca_keras.utils.types import PathLike
 from eca_keras.weights import heads
 from eca_keras.weights import naming
 from eca_keras.weights import recognition
+from eca_keras.weights.keras_archive import kind_of
+from eca_keras.weights.keras_models import told
+from eca_keras.weights.keras_weights import load_weights
 from eca_keras.weights.layouts import StateDict
 from eca_keras.weights.reading import open_checkpoint
 from eca_keras.weights.recognition import Network
@@ -92,19 +96,28 @@ def load_checkpoint(
 def load_into(
     model: keras.Model, path: PathLike, *, ema: bool | None = None
 ) -> None:
-    """Load the weights of a PyTorch checkpoint into a model.
+    """Load the weights of a PyTorch checkpoint or of Keras into a model.
 
-    This is what a builder does with `weights=path`.
+    This is what a builder does with `weights=path`. What is in the file
+    decides, not its name.
 
     Args:
         model: A model made by one of the builders.
-        path: As in `load_checkpoint`.
-        ema: As in `load_checkpoint`.
+        path: As in `load_checkpoint`, or a `.keras`, `.weights.h5` or `.h5`
+            file of the same network.
+        ema: As in `load_checkpoint`; for PyTorch checkpoints.
 
     Raises:
         CheckpointError, OSError, ImportError: As in `load_checkpoint`. The
             message says where the file and the model disagree.
     """
+    with told(path):
+        of_keras = kind_of(path) is not None
+    if of_keras:
+        rule = "must be None for a file of Keras, which has no EMA of its own"
+        check("ema", ema, ema is None, rule, path=path)
+        load_weights(model, path)
+        return
     with open_checkpoint(path, ema) as state:
         network = _recognise(state)
         _assign(model, state, network)

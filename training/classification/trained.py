@@ -19,7 +19,7 @@ from eca_keras.training.data import load_source
 from eca_keras.training.run.evaluation import Evaluator
 from eca_keras.training.trained import Trained
 from eca_keras.training.trained import evenly
-from eca_keras.training.trained import read_network
+from eca_keras.weights import load_model
 
 # Images to compare an exported file with the Keras model on. Of integers the
 # agreement is a fraction, not a bound.
@@ -49,8 +49,8 @@ class TrainedClassifier(Trained):
         return preprocessing
 
     @classmethod
-    def _load_model(cls, path, settings):
-        network = read_network(path)
+    def _load_model(cls, path, settings, opening):
+        network = load_model(path, **opening)
         if len(network.inputs) != 1 or len(network.outputs) != 1:
             raise InputError(
                 f"{path} must have one input and one output to be a "

@@ -15,9 +15,12 @@ from eca_keras.applications.preprocessing import IMAGENET_STD
 from eca_keras.applications.registry import DETECTORS
 from eca_keras.applications.registry import find_detector
 from eca_keras.errors import InputError
+from eca_keras.layers.feature_map import FeatureMapLayer
 from eca_keras.training.classification.model import precision_policy
-from eca_keras.training.trained import read_network
 from eca_keras.utils.keras_graph import leaves
+from eca_keras.utils.layer_settings import settings_of
+from eca_keras.weights import load_model
+from eca_keras.weights.keras_archive import kind_of
 
 LEVELS = 5  # of the pyramid, each with anchors twice as large
 
@@ -76,23 +79,15 @@ def make_backbone(config):
     alpha = config.backbone_alpha
     weights = config.backbone_weights
     of_keras = weights is not None and _is_model(weights)
-    try:
-        network = build_network(
-            config.backbone,
-            config.attention,
-            kernel_size,
-            include_top=False,
-            input_shape=(None, None, 3),
-            weights=None if of_keras else weights,
-            **({} if alpha == 1 else {"alpha": alpha}),
-        )
-    except OSError as error:
-        if weights is None or not pathlib.Path(weights).is_file():
-            raise
-        raise InputError(  # the readers do not say which file it is
-            f"`backbone_weights` must be a readable file of weights. {weights}"
-            f" is not: {error}"
-        ) from error
+    network = build_network(
+        config.backbone,
+        config.attention,
+        kernel_size,
+        include_top=False,
+        input_shape=(None, None, 3),
+        weights=None if of_keras else weights,
+        **({} if alpha == 1 else {"alpha": alpha}),
+    )
     if of_keras:
         copy_weights(pathlib.Path(weights), network)
     return network
@@ -109,7 +104,7 @@ def _published(config):
 def _is_model(path):
     """Whether it is a run or a file that Keras saved whole."""
     path = pathlib.Path(path)
-    return path.is_dir() or path.suffix == ".keras"
+    return path.is_dir() or (path.is_file() and kind_of(path) == "archive")
 
 
 def copy_weights(path, network):
@@ -135,14 +130,18 @@ def copy_weights(path, network):
             "`backbone_weights` must be the folder of a run with a "
             f"model.keras, or an existing file. Received: {path}"
         )
-    layers = {layer.name: layer for layer in leaves(read_network(path))}
+    layers = {layer.name: layer for layer in leaves(load_model(path))}
     _check_normalization(path, layers.values())
     wanted = keras.Model(network.input, stage_outputs(network))
-    wanted = {layer.name: layer for layer in wanted.layers if layer.weights}
+    wanted = {
+        layer.name: layer
+        for layer in wanted.layers
+        if layer.weights or isinstance(layer, FeatureMapLayer)
+    }
     differing = [
         name
         for name, layer in wanted.items()
-        if name not in layers or _shapes(layers[name]) != _shapes(layer)
+        if name not in layers or _function(layers[name]) != _function(layer)
     ]
     if differing:
         raise InputError(
@@ -155,8 +154,10 @@ def copy_weights(path, network):
         layer.set_weights(layers[name].get_weights())
 
 
-def _shapes(layer):
-    return [tuple(weight.shape) for weight in layer.weights]
+def _function(layer):
+    """What has to be the same for the weights to mean the same."""
+    shapes = [tuple(weight.shape) for weight in layer.weights]
+    return shapes, settings_of(layer.get_config())
 
 
 def _check_normalization(path, layers):

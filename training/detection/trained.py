@@ -8,8 +8,6 @@ import json
 import numpy as np
 
 from eca_keras.applications.detection.detector import Detector
-from eca_keras.applications.registry import DETECTORS
-from eca_keras.applications.registry import find_detector
 from eca_keras.errors import InputError
 from eca_keras.export.formats import KIND_OPTIONS
 from eca_keras.images.decode import read_for_user
@@ -23,8 +21,8 @@ from eca_keras.training.detection.settings import DetectionSettings
 from eca_keras.training.detection.transforms import resize_to_fit
 from eca_keras.training.trained import Trained
 from eca_keras.training.trained import evenly
-from eca_keras.training.trained import read_network
 from eca_keras.utils.files import write_text
+from eca_keras.weights import load_model
 
 # Images to compare an exported file with the Keras model on.
 SAMPLES = 8
@@ -49,10 +47,8 @@ class TrainedDetector(Trained):
         return DetectionSettings.load(path)
 
     @classmethod
-    def _load_model(cls, path, settings):
-        for name in DETECTORS:
-            find_detector(name)  # Keras finds a class once it is imported
-        model = read_network(path)
+    def _load_model(cls, path, settings, opening):
+        model = load_model(path, **opening)
         if not isinstance(model, Detector):
             raise InputError(
                 f"{path.with_name(settings.FILE)} must be beside a detector. "

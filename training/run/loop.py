@@ -22,6 +22,7 @@ from eca_keras.training.run.interruption import Interruption
 from eca_keras.training.run.progress import Progress
 from eca_keras.training.run.step import Trainer
 from eca_keras.training.schedules import describe_rate
+from eca_keras.weights.keras_weights import load_weights
 
 # Before an evaluation, what was trained for longer is saved, in seconds.
 UNSAVED = 30
@@ -303,7 +304,7 @@ class Run:
             panels = task.wording.panels
             write_curves(folder / "history.csv", folder / "curves.png", panels)
             with cluster.strategy.scope():
-                task.model.load_weights(folder / "model.keras")
+                load_weights(task.model, folder / "model.keras")
         cluster.unify(task.model.variables)
         split = task.final_split
         metrics = task.evaluate(split, self._interrupted)
