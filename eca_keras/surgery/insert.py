@@ -16,9 +16,12 @@ from eca_keras.surgery.copying import ModelCopy
 from eca_keras.surgery.points import chosen_points
 from eca_keras.surgery.points import residual_points
 from eca_keras.surgery.points import stage_points
+from eca_keras.utils import checks
+from eca_keras.utils.channels import ChannelAxes
 from eca_keras.utils.checks import refusal
 from eca_keras.utils.keras_graph import ModelGraph
 from eca_keras.utils.keras_graph import functional
+from eca_keras.utils.types import DataFormat
 
 # These have a gate that can start at 1, see `identity_start`.
 WITH_IDENTITY = ("eca", "eca_circular")
@@ -35,6 +38,7 @@ def insert_attention(
     *,
     kernel_size: int | Literal["adaptive"] | None = "adaptive",
     identity_start: bool = False,
+    data_format: DataFormat = None,
     name: str | None = None,
 ) -> keras.Model:
     """Put attention into a model, and keep what it has learned.
@@ -105,12 +109,14 @@ def insert_attention(
     _check_model(model)
     resolved = _resolve(attention, kernel_size, identity_start, model)
     find = _finder(where)
+    checks.data_format(data_format)
+    channels = ChannelAxes(model, default=data_format)
     points = []
-    for graph, nested in _graphs(model):
+    for graph, nested in _graphs(model, channels):
         points.extend(find(graph, nested))
     if not points:
-        raise InputError(_nothing_found(model, where))
-    return ModelCopy(model, resolved, points).make(name)
+        raise InputError(_nothing_found(model, channels, where))
+    return ModelCopy(model, resolved, points, channels).make(name)
 
 
 def _check_model(model):
@@ -167,19 +173,19 @@ def _finder(where):
     raise refusal("where", where, WHERE)
 
 
-def _graphs(model, nested=False, seen=None):
+def _graphs(model, channels, nested=False, seen=None):
     """Yield the graph of a model and those inside it, each once."""
     seen = set() if seen is None else seen
     if id(model) in seen:
         return
     seen.add(id(model))
-    yield ModelGraph(model), nested
+    yield ModelGraph(model, channels), nested
     for layer in model.layers:
         if functional(layer) is not None:
-            yield from _graphs(layer, True, seen)
+            yield from _graphs(layer, channels, True, seen)
 
 
-def _nothing_found(model, where):
+def _nothing_found(model, channels, where):
     looked_for = {
         "residual": "no residual add",
         "stage": "no feature map of several positions behind a kernel",
@@ -187,7 +193,7 @@ def _nothing_found(model, where):
     what = looked_for.get(where, "no layer that `where` chooses")
     names = [
         node.operation.name
-        for graph, _ in _graphs(model)
+        for graph, _ in _graphs(model, channels)
         for node in graph.nodes
         if not node.is_input and graph.positions(node.outputs[0])
     ]
