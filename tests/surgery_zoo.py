@@ -5,6 +5,7 @@
 prints, for each, a line of JSON: its name and what is wrong with its copy.
 """
 
+import contextlib
 import json
 import pathlib
 import sys
@@ -331,6 +332,9 @@ CASES = {
     ),
 }
 
+# Those that are trained, too.
+USED = ("inside", "dropout", "attributes")
+
 # Without TensorFlow underneath they cannot be part of a model.
 TENSORFLOW = ("text", "strings", "hashing")
 
@@ -354,15 +358,37 @@ def build(case):
     return model, samples
 
 
+@contextlib.contextmanager
+def foreign(
+    policy="mixed_float16", floatx="float16", data_format="channels_first"
+):
+    """Settings of the day that are not those of the model."""
+    config = keras.config
+    before = config.dtype_policy(), config.floatx(), config.image_data_format()
+    config.set_dtype_policy(policy)
+    config.set_floatx(floatx)
+    config.set_image_data_format(data_format)
+    try:
+        yield
+        # They are as they were.
+        assert config.dtype_policy().name == policy
+        assert config.floatx() == floatx
+        assert config.image_data_format() == data_format
+    finally:
+        config.set_dtype_policy(before[0])
+        config.set_floatx(before[1])
+        config.set_image_data_format(before[2])
+
+
 def arrays(outputs):
     return [np.array(ops.convert_to_numpy(each)) for each in outputs]
 
 
-def check(case):
-    """Raise unless the copy is whole and independent."""
-    model, samples = build(case)
+def check(model, samples):
+    """Return the copy, made under other settings; it is whole, and apart."""
     model(samples)
-    copy = insert_attention(model, where="here", identity_start=True)
+    with foreign():
+        copy = insert_attention(model, where="here", identity_start=True)
     pairs = zip(arrays(model(samples)), arrays(copy(samples)), strict=True)
     for one, other in pairs:
         assert one.dtype == other.dtype
@@ -381,7 +407,7 @@ def check(case):
     )
     copies.pop("here_eca")
     assert policies == copies
-    return model, copy, samples
+    return copy
 
 
 def check_use(model, copy, samples):
@@ -411,9 +437,10 @@ def main(names):
             continue
         fault = None
         try:
-            use = check(case)
-            if case in ("inside", "dropout", "attributes"):
-                check_use(*use)
+            model, samples = build(case)
+            copy = check(model, samples)
+            if case in USED:
+                check_use(model, copy, samples)
         except Exception:
             fault = traceback.format_exc(limit=-3)[-700:]
         print(json.dumps({"case": case, "fault": fault}), flush=True)

@@ -5,6 +5,7 @@ that is set after the layer is made, in `build` or `adapt`, is in no config.
 """
 
 import copy
+import functools
 import inspect
 import types
 
@@ -74,9 +75,8 @@ def carry_attributes(old, new):
     These are numbers, strings, arrays, tensors, containers of them, and
     objects with such attributes.
     """
-    common = {*vars(keras.layers.Layer())} - {*PUBLIC}
-    if isinstance(old, keras.Model):
-        common |= {*vars(keras.Model())}
+    model = isinstance(old, keras.Model)
+    common = _common(keras.Model if model else keras.Layer)
     for key, value in list(vars(old).items()):
         if key in common or key.startswith(INTERNAL):
             continue
@@ -86,6 +86,12 @@ def carry_attributes(old, new):
             _check_table(old, key, value, vars(new).get(key))
         else:
             _carry_tensors(old, new, key, value)
+
+
+@functools.cache
+def _common(kind):
+    """Return the names of the attributes that every layer has, or model."""
+    return {*vars(keras.Layer()), *vars(kind())} - {*PUBLIC}
 
 
 def is_plain(value, around=()):

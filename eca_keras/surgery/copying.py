@@ -75,11 +75,12 @@ class ModelCopy:
             lambda tensor: values[id(tensor)],
             (graph.model.input, graph.model.output),
         )
-        if isinstance(model, keras.Sequential):
-            return _sequential(inputs, outputs, name)
-        return _plain_class(type(model))(
-            inputs=inputs, outputs=outputs, name=name
-        )
+        with policy_scope(layer_copies.unquantized(model.dtype_policy)):
+            if isinstance(model, keras.Sequential):
+                return _sequential(inputs, outputs, name)
+            return _plain_class(type(model))(
+                inputs=inputs, outputs=outputs, name=name
+            )
 
     def _call(self, node, values):
         """Make a call in the copy that is in the given model."""
@@ -120,11 +121,12 @@ class ModelCopy:
         weights = getattr(source, "weights", None)
         outputs = producing_call(tensor).outputs if weights else [tensor]
         index = [id(each) for each in outputs].index(id(tensor))
-        key = (id(source), index) if weights else id(tensor)
-        if key in self.added:
-            return self.added[key](value)
-        prefix = self._free_prefix(source.name, names)
         known = self.channels.data_format(tensor, source.name)
+        # Another data format is another layer: its weights fit both.
+        key = (id(source), index) if weights else id(tensor)
+        if (key, known) in self.added:
+            return self.added[key, known](value)
+        prefix = self._free_prefix(source.name, names)
         with policy_scope(_policy(tensor), known):
             outputs = self.attention(value, 0, prefix)
         if _spec(outputs) != _spec(tensor):
@@ -133,7 +135,7 @@ class ModelCopy:
                 f"It makes {_spec(outputs)} from the output of "
                 f"{source.name!r}, {_spec(tensor)}"
             )
-        self.added[key] = producer(outputs)
+        self.added[key, known] = producer(outputs)
         names.add(prefix + self.attention.suffix)
         return outputs
 

@@ -7,6 +7,7 @@ attributes and functions are taken over. What cannot be is refused by name.
 
 import collections
 import contextlib
+import re
 import tempfile
 import warnings
 
@@ -57,7 +58,8 @@ class LayerCopies:
         with rebuilding_scope():
             for each in operations:
                 with naming(each, FROM_CONFIG):
-                    self._configs[id(each)] = _config(each)
+                    config = self._configs[id(each)] = _config(each)
+                    _keep_lambdas(each, config)
                     if id(each) in self._shared:
                         keras.saving.serialize_keras_object(each)
         _forget_ids(list(self._configs.values()), self._shared)
@@ -89,8 +91,7 @@ def naming(layer, fault):
     except InputError:
         raise
     except FAULTS as error:
-        reason = str(error).strip().partition("\n")[0] or repr(error)
-        raise _refusal(layer, fault, shown(reason, REASON)) from error
+        raise _refusal(layer, fault, _reason(error)) from error
 
 
 @contextlib.contextmanager
@@ -104,7 +105,7 @@ def scope(operation):
         yield
         return
     parts = flatten_layers(operation)
-    inner = [_unquantized(part.dtype_policy) for part in parts[1:] or parts]
+    inner = [unquantized(part.dtype_policy) for part in parts[1:] or parts]
     policy = max(inner, key=inner.count)
     formats = [getattr(part, "data_format", None) for part in parts]
     formats = [each for each in formats if isinstance(each, str)]
@@ -140,6 +141,14 @@ def restore(old, new):
     return variables
 
 
+def _reason(error):
+    lines = [re.sub("\x1b\\[.m", "", line) for line in str(error).splitlines()]
+    lines = [line for line in lines if line.strip()]
+    if len(lines) > 1 and lines[0].startswith("Exception encountered"):
+        del lines[0]  # which only says in which layer
+    return shown(lines[0] if lines else repr(error), REASON)
+
+
 def check(layer, holds, reason):
     """Refuse a layer whose copy is not like it."""
     if not holds:
@@ -157,12 +166,14 @@ def _config(operation):
     with warnings.catch_warnings():
         # Nothing is saved: that a lambda has no name does not matter.
         warnings.filterwarnings("ignore", ".*includes a `lambda`")
-        config = operation.get_config()
+        return dict(operation.get_config())
+
+
+def _keep_lambdas(operation, config):
+    """Put functions into a config that Keras could not read from it."""
     for key, value in vars(operation).items():
-        # Keras cannot read what it makes of it.
         if "activation" in key and getattr(value, "__name__", 0) == "<lambda>":
             config[key] = value
-    return config
 
 
 def _forget_ids(config, kept):
@@ -179,7 +190,8 @@ def _forget_ids(config, kept):
             _forget_ids(each, kept)
 
 
-def _unquantized(policy):
+def unquantized(policy):
+    """Return the dtype policy that a quantized one was made from."""
     if policy.quantization_mode is None:
         return policy
     return keras.DTypePolicy(policy.name.rpartition("_from_")[2])
@@ -275,7 +287,7 @@ def _check_alike(layer, part, copy):
     if vocabularies[1:] != vocabularies[:-1]:
         differing.append("vocabulary")
     try:
-        configs = part.get_config(), copy.get_config()
+        configs = _config(part), _config(copy)
     except NotImplementedError:  # it is somebody else's business
         configs = {}, {}
     differing += [

@@ -168,10 +168,11 @@ class ModelGraph:
 
     Args:
         model: A model with such a graph.
-        channels: The `ChannelAxes` of its feature maps, for `positions`.
+        channels: The `ChannelAxes` of its feature maps; `positions` needs it.
 
     Attributes:
         model: The functional model.
+        channels: As above.
         nodes: The calls: Keras's nodes, those of the input layers included.
         producer: Tensor to the number of the call that it comes from.
         readers: Tensor to the numbers of the calls that read it.
@@ -181,7 +182,7 @@ class ModelGraph:
 
     def __init__(self, model, channels=None):
         self.model = functional(model)
-        self._channels = channels
+        self.channels = channels
         by_depth = self.model._nodes_by_depth
         self.nodes = [
             node for depth in sorted(by_depth)[::-1] for node in by_depth[depth]
@@ -217,7 +218,7 @@ class ModelGraph:
         shape = self.shapes[id(tensor)]
         if len(shape) not in (3, 4, 5):
             return None
-        axis = self._channels.find(tensor)
+        axis = self.channels.find(tensor)
         if axis is None:
             return None
         return (*shape[1:axis], *shape[axis + 1 :])
