@@ -69,11 +69,15 @@ def carry_functions(old, new):
             vars(new)[key] = value
 
 
-def carry_attributes(old, new):
+def carry_attributes(old, new, done):
     """Give a layer copies of the plain attributes of another one.
 
     These are numbers, strings, arrays, tensors, containers of them, and
     objects with such attributes.
+
+    Args:
+        old, new: The layers.
+        done: Set of the ids of the variables that have been copied.
     """
     model = isinstance(old, keras.Model)
     common = _common(keras.Model if model else keras.Layer)
@@ -85,7 +89,7 @@ def carry_attributes(old, new):
         elif _is_table(value):
             _check_table(old, key, value, vars(new).get(key))
         else:
-            _carry_tensors(old, new, key, value)
+            _carry_tensors(new, key, value, done)
 
 
 @functools.cache
@@ -123,14 +127,14 @@ def _copied(value):
     return copy.deepcopy(value)
 
 
-def _carry_tensors(old, new, key, value):
+def _carry_tensors(new, key, value, done):
     """Carry an attribute that is a tensor, or variables in a structure.
 
     Keras does not track all of them: not the states of recurrent layers.
     """
     made = keras.tree.flatten(vars(new).get(key))
     for i, each in enumerate(keras.tree.flatten(value)):
-        if not _is_eager(each):
+        if id(each) in done or not _is_eager(each):
             continue
         array = owned(each)
         if hasattr(each, "assign"):

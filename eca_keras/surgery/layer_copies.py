@@ -133,10 +133,11 @@ def restore(old, new):
         copy.assign(owned(weight))
         if copy.trainable != weight.trainable:
             copy.trainable = weight.trainable
+    done = {id(weight) for weight, _ in variables}
     for part, copy in pairs:
         with naming(old, STATE):
             carry_functions(part, copy)
-            carry_attributes(part, copy)
+            carry_attributes(part, copy, done)
             _check_alike(old, part, copy)
     return variables
 
