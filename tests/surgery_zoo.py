@@ -136,6 +136,12 @@ class Inside(layers.Layer):
         return inputs
 
 
+class AddedLoss(layers.Layer):
+    def call(self, inputs):
+        self.add_loss(ops.mean(inputs**2))
+        return inputs * 2
+
+
 class Twice(layers.Layer):
     """Of a layer that it is given."""
 
@@ -326,6 +332,7 @@ CASES = {
         keras.Sequential([layers.Masking(SEQUENCES[0, 0, 0]), layers.GRU(3)]),
         SEQUENCES,
     ),
+    "added loss": lambda: called(AddedLoss(), VECTORS),
     "loss": lambda: called(
         layers.Dense(4, activity_regularizer="l2", kernel_regularizer="l2"),
         VECTORS,
@@ -393,7 +400,14 @@ def check(model, samples):
     for one, other in pairs:
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
-    assert len(copy.losses) == len(model.losses)
+    losses = [float(sum(each.losses, 0.0)) for each in (model, copy)]
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+    new = copy.get_layer("here_eca").weights
+    kept = [
+        sorted((w.name, w.trainable) for w in each.weights if w is not new[0])
+        for each in (model, copy)
+    ]
+    assert kept[0] == kept[1]
     trained = arrays(model(samples, training=True))
     for one, other in zip(
         trained, arrays(copy(samples, training=True)), strict=True

@@ -224,7 +224,7 @@ def test_three_axes_and_five():
 
 def test_the_stage_of_an_open_size():
     inputs = keras.Input((3, None, None))
-    x = layers.Permute((2, 3, 1))(stem(inputs))
+    x = layers.Permute((2, 3, 1), name="permute")(stem(inputs))
     x = layers.Conv2D(8, 3, strides=2, name="conv", **LAST)(x)
     model = keras.Model(inputs, x)
     assert formats(model, "stage") == {"permute": "last", "conv": "last"}

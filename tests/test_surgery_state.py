@@ -406,7 +406,19 @@ class Kernel(layers.Layer):
         return {}
 
 
+class OwnWeight(keras.Model):
+    """A functional model with a weight that no layer has."""
+
+
+def in_no_layer():
+    given = beside()
+    model = OwnWeight(given.inputs, given.outputs)
+    model.more = model.add_weight(shape=(2,), name="more")
+    return model
+
+
 REFUSED = {
+    "in no layer": (in_no_layer, "in no layer that it calls.*more'"),
     "tied": (tied, "shared.*'dense/kernel' is in 'dense' and 'tied'"),
     "in a call": (in_a_call, "'dense/bias' in the call of 'add"),
     "assets": (

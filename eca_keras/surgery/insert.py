@@ -43,14 +43,21 @@ def insert_attention(
 ) -> keras.Model:
     """Put attention into a model, and keep what it has learned.
 
-    The result is a new model with layers and weights of its own; the given
-    one stays as it is. Weights, names, dtype policies and `trainable` flags
-    of the layers are kept, a layer that is called twice still is one layer,
-    and nested models are treated like it. The new layers have the
-    dtype policy of the layer before them and the data format of the model;
-    they are called like the layer before them with `_eca` (or the name of
-    the attention) behind it, and are trainable. Like the given model's, the
-    optimizer is not part of it: call `compile`.
+    The result is a new model with layers and state of its own; the given one
+    stays as it is, and each can be used and trained without the other. A
+    layer is copied from its config, and its state after that: variables,
+    assets such as the vocabulary of a `StringLookup`, what its
+    `save_own_variables` stores, plain attributes. A layer whose copy would
+    not be like it is refused by name. Names, dtype policies and `trainable`
+    flags are kept, a layer that is called twice or is inside another one,
+    too, still is one layer, and nested models are treated like the model.
+
+    The new layers have the dtype policy of the layer before them and the data
+    format of the feature map; they are called like the layer before them with
+    `_eca` (or the name of the attention) behind it, and are trainable.
+
+    The result is not compiled, even if the given model is: the state of an
+    optimizer belongs to the weights of one model. Call `compile`.
 
     Args:
         model: A functional or built Sequential model: any of
@@ -76,14 +83,23 @@ def insert_attention(
 
         kernel_size: `"adaptive"` or a positive odd integer, for attention
             with a kernel along the channels.
-        identity_start: Whether the new model predicts exactly what the given
-            one does until it is trained. A new gate is about 1/2 and would
-            halve every feature map of a trained network. With `True` the
-            layers are `ECA(gate_scale=2, kernel_initializer="zeros")`: every
-            gate is exactly `2 * sigmoid(0) = 1`, and every weight has a
-            gradient from the first step on, which a factor that blends the
-            gate in from 0 would not give. After training, the 2 can be moved
-            into the layer before, see `ECA`. For `"eca"` and `"eca_circular"`.
+        identity_start: Whether the new model computes what the given one does
+            until it is trained. A new gate is about 1/2 and would halve every
+            feature map of a trained network. With `True` the layers are
+            `ECA(gate_scale=2, kernel_initializer="zeros")`: every gate is
+            exactly `2 * sigmoid(0) = 1`, and every weight has a gradient from
+            the first step on, which a factor that blends the gate in from 0
+            would not give. Multiplying by 1 rounds nothing, so the outputs of
+            `model(x)` are those of the given model to the last bit, with
+            `training=True`, too. In `predict`, `fit` and `tf.function` a
+            compiler fuses layers, other ones where a gate is between them:
+            outputs differ by float32 rounding, as those of `model(x)` and
+            `model.predict(x)` do (1e-5 of the largest in ResNet50). After
+            training, the 2 can be moved into the layer before, see `ECA`.
+            For `"eca"` and `"eca_circular"`.
+        data_format: `"channels_last"` or `"channels_first"`, for feature maps
+            where no layer tells which axis holds the channels. Elsewhere, what
+            made a feature map decides, or else what reads it.
         name: Name of the new model; that of the given one by default.
 
     Returns:
@@ -93,7 +109,8 @@ def insert_attention(
 
     Raises:
         ValueError: if an argument is out of its range, nothing in the model
-            fits `where`, or a layer cannot be copied from its config.
+            fits `where`, a layer or its state cannot be copied, or the
+            channel axis of a chosen feature map is not known.
 
     Example:
 

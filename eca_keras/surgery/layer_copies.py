@@ -193,9 +193,16 @@ def _forget_ids(config, kept):
 
 def unquantized(policy):
     """Return the dtype policy that a quantized one was made from."""
+    if isinstance(policy, keras.dtype_policies.DTypePolicyMap):
+        policy = policy.default_policy
     if policy.quantization_mode is None:
         return policy
     return keras.DTypePolicy(policy.name.rpartition("_from_")[2])
+
+
+def _policy(layer):
+    """Return a dtype policy such that equal ones are equal, maps too."""
+    return keras.dtype_policies.serialize(layer.dtype_policy)
 
 
 def _align(old, new):
@@ -210,7 +217,7 @@ def _align(old, new):
             continue
         # Some layers give themselves another one than their config has.
         copy.name = part.name
-        if copy.dtype_policy != part.dtype_policy:
+        if _policy(copy) != _policy(part):
             copy.dtype_policy = part.dtype_policy
         known = getattr(part, "data_format", None)
         if known is not None and copy.data_format != known:
@@ -277,9 +284,11 @@ def _check_alike(layer, part, copy):
     """Refuse a copy that says other things about itself."""
     differing = [
         key
-        for key in ("dtype_policy", "trainable", "supports_masking")
+        for key in ("trainable", "supports_masking")
         if getattr(part, key) != getattr(copy, key)
     ]
+    if _policy(part) != _policy(copy):
+        differing.append("dtype policy")
     vocabularies = [
         list(each.get_vocabulary())
         for each in (part, copy)
