@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from export_models import randomised
 from keras import layers
 from keras import ops
 from test_surgery import images
@@ -10,6 +11,8 @@ from test_surgery import images
 from eca_keras import ECA
 from eca_keras import insert_attention
 from eca_keras.utils.channels import ChannelAxes
+from eca_keras.utils.channels import image_axes
+from eca_keras.visualize import grad_cam
 
 FIRST = {"data_format": "channels_first"}
 LAST = {"data_format": "channels_last"}
@@ -228,6 +231,19 @@ def test_the_stage_of_an_open_size():
     x = layers.Conv2D(8, 3, strides=2, name="conv", **LAST)(x)
     model = keras.Model(inputs, x)
     assert formats(model, "stage") == {"permute": "last", "conv": "last"}
+
+
+def test_heat_maps_of_a_stem_of_another_format():
+    """In the layout of the images, of the feature map that is looked at."""
+    given = moved()
+    x = layers.GlobalAveragePooling2D(**LAST)(given.output)
+    model = randomised(keras.Model(given.input, layers.Dense(3)(x)))
+    axis = image_axes(model)
+    assert axis(model) == axis(model.get_layer("stem")) == 1
+    assert axis(model.get_layer("conv")) == 3
+    x = images(3, 12, 16)
+    for layer in ("stem", "conv", None):
+        assert grad_cam(model, x, layer=layer).shape == (2, 12, 16)
 
 
 def shared_by_formats():

@@ -26,6 +26,8 @@ RNG = np.random.default_rng(0)
 
 @pytest.mark.parametrize("case", zoo.CASES)
 def test_state(case):
+    if "tf_idf" in case and keras.version() < "3.15":
+        pytest.skip("Keras cannot load its state")
     zoo.check(*zoo.build(case))
 
 
@@ -411,7 +413,7 @@ class OwnWeight(keras.Model):
 
 
 def in_no_layer():
-    given = beside()
+    given = beside(layers.Dense(2))
     model = OwnWeight(given.inputs, given.outputs)
     model.more = model.add_weight(shape=(2,), name="more")
     return model

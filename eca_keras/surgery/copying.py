@@ -6,7 +6,13 @@ import itertools
 import keras
 
 from eca_keras.errors import InputError
-from eca_keras.surgery import layer_copies
+from eca_keras.surgery.layer_copies import LayerCopies
+from eca_keras.surgery.layer_copies import scope
+from eca_keras.surgery.layer_copies import unquantized
+from eca_keras.surgery.layer_state import restore
+from eca_keras.surgery.naming import FROM_CONFIG
+from eca_keras.surgery.naming import check
+from eca_keras.surgery.naming import naming
 from eca_keras.utils.keras_graph import ModelGraph
 from eca_keras.utils.keras_graph import functional
 from eca_keras.utils.keras_graph import policy_scope
@@ -37,7 +43,7 @@ class ModelCopy:
             if point.reader is not None:
                 at = self.on_edges.setdefault(id(point.reader), [])
                 at.append(point.tensor)
-        self.layers = layer_copies.LayerCopies(list(_operations(model)))
+        self.layers = LayerCopies(list(_operations(model)))
         self.copies = {}  # id of a layer to its copy
         self.added = {}  # what is followed to an attention layer
         self.variables = {}  # id of a variable to its owner and the new one
@@ -75,7 +81,7 @@ class ModelCopy:
             lambda tensor: values[id(tensor)],
             (graph.model.input, graph.model.output),
         )
-        with policy_scope(layer_copies.unquantized(model.dtype_policy)):
+        with policy_scope(unquantized(model.dtype_policy)):
             if isinstance(model, keras.Sequential):
                 return _sequential(inputs, outputs, name)
             return _plain_class(type(model))(
@@ -92,13 +98,10 @@ class ModelCopy:
         _check_arguments(operation, arguments, keywords)
         if functional(operation) is not None:
             return copy(*arguments, **keywords)
-        with (
-            layer_copies.naming(operation, layer_copies.FROM_CONFIG),
-            layer_copies.scope(operation),
-        ):
+        with naming(operation, FROM_CONFIG), scope(operation):
             outputs = copy(*arguments, **keywords)
         found = [_spec(each) for each in keras.tree.flatten(outputs)]
-        layer_copies.check(
+        check(
             operation,
             found == [_spec(each) for each in node.outputs],
             f"the output of the copy would be {found}",
@@ -153,7 +156,7 @@ class ModelCopy:
             for layer in old.layers:
                 self._restore(layer, self.copies[id(layer)])
             return
-        for weight, copy in layer_copies.restore(old, new):
+        for weight, copy in restore(old, new):
             owner, first = self.variables.setdefault(id(weight), (old, copy))
             if first is not copy:
                 raise InputError(

@@ -1,40 +1,24 @@
-"""Second layers like given ones, with state of their own.
+"""Second layers like given ones, made from their configs.
 
-State is what a `.keras` file keeps: variables, assets such as the vocabulary
-of a `StringLookup`, and what `save_own_variables` stores. Beyond that, plain
-attributes and functions are taken over. What cannot be is refused by name.
+A config has names where a layer has functions and classes, and leaves out
+what is decided by `keras.config`, or by a layer about those inside it.
 """
 
 import collections
 import contextlib
-import re
-import tempfile
 import warnings
 
 import keras
 
-from eca_keras.errors import InputError
-from eca_keras.surgery.attributes import carry_attributes
 from eca_keras.surgery.attributes import carry_functions
 from eca_keras.surgery.attributes import custom_objects
-from eca_keras.surgery.attributes import owned
-from eca_keras.utils.checks import shown
+from eca_keras.surgery.naming import FROM_CONFIG
+from eca_keras.surgery.naming import naming
 from eca_keras.utils.keras_graph import flatten_layers
 from eca_keras.utils.keras_graph import is_own_build
 from eca_keras.utils.keras_graph import policy_scope
 from eca_keras.utils.keras_graph import rebuilding_scope
 from eca_keras.utils.keras_graph import shared_object
-
-FROM_CONFIG = "that cannot be copied from its config"
-STATE = "that cannot give its state to a copy"
-
-REASON = 200  # characters of what a layer raises
-
-# What a layer may raise when it is asked for its config or its state.
-FAULTS = (
-    *(AttributeError, KeyError, NotImplementedError, OSError, RuntimeError),
-    *(TypeError, ValueError),
-)
 
 
 class LayerCopies:
@@ -58,7 +42,7 @@ class LayerCopies:
         with rebuilding_scope():
             for each in operations:
                 with naming(each, FROM_CONFIG):
-                    config = self._configs[id(each)] = _config(each)
+                    config = self._configs[id(each)] = quiet_config(each)
                     _keep_lambdas(each, config)
                     if id(each) in self._shared:
                         keras.saving.serialize_keras_object(each)
@@ -84,17 +68,6 @@ class LayerCopies:
 
 
 @contextlib.contextmanager
-def naming(layer, fault):
-    """Say which layer it is that raises."""
-    try:
-        yield
-    except InputError:
-        raise
-    except FAULTS as error:
-        raise _refusal(layer, fault, _reason(error)) from error
-
-
-@contextlib.contextmanager
 def scope(operation):
     """Make and call a copy where what a config leaves open is as it was.
 
@@ -117,53 +90,8 @@ def scope(operation):
         yield
 
 
-def restore(old, new):
-    """Give a copy the state of the given layer, or refuse it by name.
-
-    Returns:
-        Pairs of variables, that of the given layer and that of the copy.
-    """
-    pairs = _pair_layers(old, new)
-    for part, copy in pairs:
-        copy.trainable = part.trainable
-        with naming(old, STATE):
-            _restore_own(part, copy)
-    variables = _pair_variables(old, new)
-    for weight, copy in variables:
-        copy.assign(owned(weight))
-        if copy.trainable != weight.trainable:
-            copy.trainable = weight.trainable
-    done = {id(weight) for weight, _ in variables}
-    for part, copy in pairs:
-        with naming(old, STATE):
-            carry_functions(part, copy)
-            carry_attributes(part, copy, done)
-            _check_alike(old, part, copy)
-    return variables
-
-
-def _reason(error):
-    lines = [re.sub("\x1b\\[.m", "", line) for line in str(error).splitlines()]
-    lines = [line for line in lines if line.strip()]
-    if len(lines) > 1 and lines[0].startswith("Exception encountered"):
-        del lines[0]  # which only says in which layer
-    return shown(lines[0] if lines else repr(error), REASON)
-
-
-def check(layer, holds, reason):
-    """Refuse a layer whose copy is not like it."""
-    if not holds:
-        raise _refusal(layer, FROM_CONFIG, reason)
-
-
-def _refusal(layer, fault, reason):
-    return InputError(
-        f"`model` has a layer {fault}, {layer.name!r} of class "
-        f"{type(layer).__name__}. Received: {reason}"
-    )
-
-
-def _config(operation):
+def quiet_config(operation):
+    """Return a new dictionary with the config of a layer or operation."""
     with warnings.catch_warnings():
         # Nothing is saved: that a lambda has no name does not matter.
         warnings.filterwarnings("ignore", ".*includes a `lambda`")
@@ -200,7 +128,7 @@ def unquantized(policy):
     return keras.DTypePolicy(policy.name.rpartition("_from_")[2])
 
 
-def _policy(layer):
+def policy_config(layer):
     """Return a dtype policy such that equal ones are equal, maps too."""
     return keras.dtype_policies.serialize(layer.dtype_policy)
 
@@ -217,96 +145,8 @@ def _align(old, new):
             continue
         # Some layers give themselves another one than their config has.
         copy.name = part.name
-        if _policy(copy) != _policy(part):
+        if policy_config(copy) != policy_config(part):
             copy.dtype_policy = part.dtype_policy
         known = getattr(part, "data_format", None)
         if known is not None and copy.data_format != known:
             copy.data_format = known
-
-
-def _pair_layers(old, new):
-    parts, copies = flatten_layers(old), flatten_layers(new)
-    same = [type(each) for each in parts] == [type(each) for each in copies]
-    check(old, same, "the copy would have other layers inside")
-    return list(zip(parts, copies, strict=True))
-
-
-def _restore_own(part, copy):
-    """Restore what the layer itself saves, as Keras does for a file."""
-    if _overrides(part, "save_own_variables", "load_own_variables"):
-        store = {}
-        part.save_own_variables(store)
-        copy.load_own_variables(
-            {key: owned(value) for key, value in store.items()}
-        )
-    if hasattr(part, "save_assets") or hasattr(part, "load_assets"):
-        with tempfile.TemporaryDirectory() as folder:
-            part.save_assets(folder)
-            copy.load_assets(folder)
-
-
-def _overrides(layer, *names):
-    return any(
-        getattr(type(layer), name) is not getattr(keras.Layer, name)
-        for name in names
-    )
-
-
-def _pair_variables(old, new):
-    ours, copies = (
-        [*layer.variables, *layer.metrics_variables] for layer in (old, new)
-    )
-    if len(ours) == len(copies):
-        by_name, names = _by_name(copies), _by_name(ours)
-        if by_name.keys() == names.keys():
-            # A quantized layer has them in another order than a new one.
-            copies = [by_name[key] for key in names]
-        pairs = list(zip(ours, copies, strict=True))
-        if all(
-            one.shape == other.shape and one.dtype == other.dtype
-            for one, other in pairs
-        ):
-            return pairs
-    reason = ", ".join(f"{each.path} {each.dtype}" for each in copies)
-    check(old, False, f"the variables of the copy would be {reason or 'none'}")
-
-
-def _by_name(variables):
-    """Return variables by name and number among those of that name."""
-    times, found = collections.Counter(), {}
-    for each in variables:
-        found[each.name, times[each.name]] = each
-        times[each.name] += 1
-    return found
-
-
-def _check_alike(layer, part, copy):
-    """Refuse a copy that says other things about itself."""
-    differing = [
-        key
-        for key in ("trainable", "supports_masking")
-        if getattr(part, key) != getattr(copy, key)
-    ]
-    if _policy(part) != _policy(copy):
-        differing.append("dtype policy")
-    vocabularies = [
-        list(each.get_vocabulary())
-        for each in (part, copy)
-        if hasattr(each, "get_vocabulary")
-    ]
-    if vocabularies[1:] != vocabularies[:-1]:
-        differing.append("vocabulary")
-    try:
-        configs = _config(part), _config(copy)
-    except NotImplementedError:  # it is somebody else's business
-        configs = {}, {}
-    differing += [
-        key
-        for key, value in configs[0].items()
-        if key != "name"
-        and isinstance(value, (str, int, float, bool))
-        and configs[1].get(key) != value
-    ]
-    if differing:
-        reason = f"the copy of {part.name!r} would have another {differing[0]}"
-        raise _refusal(layer, STATE, reason)
