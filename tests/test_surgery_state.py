@@ -19,8 +19,6 @@ from keras import ops
 from eca_keras import insert_attention
 
 HERE = pathlib.Path(__file__).parent
-SLOW = pytest.mark.slow
-
 RNG = np.random.default_rng(0)
 
 
@@ -31,10 +29,8 @@ def test_state(case):
     zoo.check(*zoo.build(case))
 
 
-@pytest.mark.parametrize(
-    "case",
-    [zoo.USED[0], *(pytest.param(x, marks=SLOW) for x in zoo.USED[1:])],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("case", zoo.USED)
 def test_use(case):
     model, samples = zoo.build(case)
     copy = zoo.check(model, samples)
