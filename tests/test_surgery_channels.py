@@ -179,6 +179,17 @@ def test_nested_models_are_told_by_what_is_outside():
     )
 
 
+def test_a_nested_backbone_behind_a_permute():
+    backbone = keras.applications.MobileNet(
+        weights=None, include_top=False, input_shape=(32, 32, 3), alpha=0.25
+    )
+    inputs = keras.Input((3, 32, 32))
+    x = backbone(layers.Permute((2, 3, 1), name="permute")(inputs))
+    found = formats(keras.Model(inputs, x), "stage")
+    assert len(found) > 3
+    assert set(found.values()) == {"last"}
+
+
 def test_transformers():
     inputs = keras.Input((16, 16, 3))
     x = layers.Conv2D(12, 4, strides=4, **LAST)(inputs)
@@ -265,9 +276,12 @@ def behind(*operations, shape=(3, 12, 16)):
     return keras.Model(inputs, x)
 
 
-def custom():
+def custom(*behind):
     inputs = keras.Input((8, 8, 3))
-    return keras.Model(inputs, Double(name="relu")(inputs))
+    x = Double(name="relu")(inputs)
+    for layer in behind:
+        x = layer(x)
+    return keras.Model(inputs, x)
 
 
 RELU = layers.ReLU(name="relu")
@@ -306,6 +320,7 @@ UNCLEAR = {
     ),
     "index": (lambda: behind(lambda x: x[:, 0], RELU), "'relu', no layer"),
     "custom": (custom, "'relu', no layer .*shape=.None, 8, 8, 3."),
+    "flatten": (lambda: custom(layers.Flatten()), "'relu', no layer"),
     "nested twice": (shared_by_formats, "'relu', .*axis [13] but.*axis [13]"),
 }
 

@@ -197,7 +197,13 @@ def own_axis(operation, rank):
     layers = [operation]
     if isinstance(operation, keras.Layer):
         layers = flatten_layers(operation)
-    formats = {getattr(layer, "data_format", None) for layer in layers}
+    formats = {
+        getattr(layer, "data_format", None)
+        for layer in layers
+        # By default it leaves all axes in their order, whatever they are.
+        if not isinstance(layer, keras.layers.Flatten)
+        or layer.data_format == "channels_first"
+    }
     formats &= set(FORMATS)
     return axis_of(*formats, rank) if len(formats) == 1 else None
 
