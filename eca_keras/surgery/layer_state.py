@@ -38,7 +38,7 @@ def restore(old, new):
     for part, copy in pairs:
         copy.trainable = part.trainable
         with naming(old, STATE):
-            _restore_own(part, copy)
+            restore_own(part, copy)
     variables = _pair_variables(old, new)
     for weight, copy in variables:
         copy.assign(owned(weight))
@@ -60,7 +60,7 @@ def _pair_layers(old, new):
     return list(zip(parts, copies, strict=True))
 
 
-def _restore_own(part, copy):
+def restore_own(part, copy):
     """Restore what the layer itself saves, as Keras does for a file."""
     if _overrides(part, "save_own_variables", "load_own_variables"):
         store = {}
