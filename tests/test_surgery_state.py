@@ -325,6 +325,12 @@ def in_a_call():
     return beside(lambda x: ops.add(dense(x), dense.bias))
 
 
+def captured():
+    dense = layers.Dense(6)
+    dense.build((None, 6))
+    return beside(layers.Lambda(lambda x: dense(x), name="captured"))
+
+
 class HalfAssets(zoo.Assets):
     load_assets = property()
 
@@ -419,6 +425,7 @@ REFUSED = {
     "in no layer": (in_no_layer, "in no layer that it calls.*more'"),
     "tied": (tied, "shared.*'dense/kernel' is in 'dense' and 'tied'"),
     "in a call": (in_a_call, "'dense/bias' in the call of 'add"),
+    "captured": (captured, "'captured' of class Lambda.*uses a layer or"),
     "assets": (
         lambda: beside(HalfAssets(name="half")),
         "cannot give its state to a copy, 'half' of class HalfAssets",

@@ -4,9 +4,9 @@ A config has names where a layer has functions and classes, and an attribute
 that is set after the layer is made, in `build` or `adapt`, is in no config.
 """
 
+import contextlib
 import copy
 import functools
-import inspect
 import types
 
 import keras
@@ -66,6 +66,8 @@ def carry_functions(old, new):
             # Those that `__init__` makes have the same code.
             and made.__code__ is not value.__code__
         ):
+            if not _is_argument(value):
+                raise ValueError(f"{key!r} uses a layer or variable itself")
             vars(new)[key] = value
 
 
@@ -185,11 +187,14 @@ def _check_table(layer, key, table, made):
 
 
 def _is_argument(value):
-    """Tell whether a value is a function that may have been an argument."""
+    """Tell whether a value is a function that a copy may have, too."""
     if not isinstance(value, types.FunctionType):
         return False
-    inside = inspect.getclosurevars(value).nonlocals.values()
-    return not any(isinstance(each, keras.Layer) for each in inside)
+    for cell in value.__closure__ or ():
+        with contextlib.suppress(ValueError):  # an empty one
+            if isinstance(cell.cell_contents, (keras.Layer, keras.Variable)):
+                return False
+    return True
 
 
 def _package(value):
