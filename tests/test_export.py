@@ -22,6 +22,7 @@ from keras import layers
 import eca_keras
 from eca_keras.export import ExportMismatch
 from eca_keras.export import Report
+from eca_keras.export import precision
 from eca_keras.export.checking import network as compare
 from eca_keras.export.checking import samples as sampling
 
@@ -228,6 +229,19 @@ def test_custom_layers_are_rebuilt(tmp_path):
     report = eca_keras.export_tflite(model, tmp_path / "net.tflite")
     assert report.passed
     assert set(report.ops) <= {"FULLY_CONNECTED", "MUL"}
+
+
+def test_adapted_layers_are_rebuilt():
+    """Normalization computes with constants made of its variables."""
+    x = np.random.default_rng(0).normal(3, 5, (8, 6)).astype("float32")
+    with global_policy("mixed_float16"):
+        normalization = layers.Normalization()
+        normalization.adapt(x)
+        inputs = keras.Input((6,))
+        outputs = layers.Dense(4)(normalization(inputs))
+        model = keras.Model(inputs, outputs)
+    twin = precision.in_float32(model)
+    np.testing.assert_allclose(twin(x), model(x), atol=1e-2)
 
 
 class WithoutConfig(keras.layers.Layer):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from export_models import randomised
 from keras import layers
 from keras import ops
@@ -506,6 +507,50 @@ def test_inserting_twice():
     model = check_same(check_same(given))
     names = ["b_2_bn_eca", "b_2_bn_eca_eca"]
     assert added(model, given) == names
+
+
+def outputs_as(mode, model, x):
+    """Returns the outputs of a model called in one of the ways to call it."""
+    if mode == "predict":
+        return model.predict(x, verbose=0)
+    if mode in ("call", "training"):
+        return model(x, training=mode == "training")
+
+    def call(x):
+        return model(x, training=False)
+
+    compiled = tf.function(call, jit_compile=mode == "jit_compile")
+    return compiled(tf.constant(x))
+
+
+MODES = ("call", "training", "predict", "tf.function", "jit_compile")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_identity_start_in_each_mode(mode):
+    """Bit for bit where layers are called one by one; else but rounding."""
+    given = net(lambda x: block(block(x, "a"), "b", 16, strides=2))
+    model = insert_attention(given, identity_start=True)
+    x = images()
+    outputs = outputs_as(mode, given, x), outputs_as(mode, model, x)
+    assert np.std(outputs[0]) > 1e-3
+    if mode in ("call", "training"):
+        np.testing.assert_array_equal(*outputs)
+    largest = np.abs(outputs[0]).max()
+    np.testing.assert_allclose(*outputs, rtol=0, atol=1e-6 * largest)
+    other = insert_attention(given)
+    assert np.abs(outputs_as(mode, other, x) - outputs[0]).max() > 1e-2
+
+
+def test_identity_start_in_evaluate():
+    given = net(lambda x: block(x, "b"))
+    model = insert_attention(given, identity_start=True)
+    x, y = images(), np.ones((2, 5))
+    losses = []
+    for each in (given, model):
+        each.compile("sgd", "mse")
+        losses.append(each.evaluate(x, y, verbose=0))
+    np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
 @pytest.mark.parametrize("attention", ["eca", "eca_circular"])

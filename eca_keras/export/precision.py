@@ -4,6 +4,7 @@ import keras
 
 from eca_keras.errors import InputError
 from eca_keras.export.checking.outputs import model_outputs
+from eca_keras.surgery.layer_state import restore_own
 from eca_keras.utils.keras_graph import custom_classes
 from eca_keras.utils.keras_graph import flatten_layers
 from eca_keras.utils.keras_graph import policy_scope
@@ -65,6 +66,9 @@ def in_float32(model):
             rebuilt = type(model).from_config(config)
         weights = [weight.astype("float32") for weight in model.get_weights()]
         rebuilt.set_weights(weights)
+        pairs = flatten_layers(model), flatten_layers(rebuilt)
+        for layer, twin in zip(*pairs, strict=True):
+            restore_own(layer, twin)
     except (TypeError, ValueError, NotImplementedError) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(

@@ -6,14 +6,19 @@ import itertools
 import keras
 
 from eca_keras.errors import InputError
+from eca_keras.surgery.layer_copies import LayerCopies
+from eca_keras.surgery.layer_copies import scope
+from eca_keras.surgery.layer_copies import unquantized
+from eca_keras.surgery.layer_state import restore
+from eca_keras.surgery.naming import FROM_CONFIG
+from eca_keras.surgery.naming import check
+from eca_keras.surgery.naming import naming
 from eca_keras.utils.keras_graph import ModelGraph
-from eca_keras.utils.keras_graph import custom_classes
-from eca_keras.utils.keras_graph import data_format
-from eca_keras.utils.keras_graph import flatten_layers
 from eca_keras.utils.keras_graph import functional
 from eca_keras.utils.keras_graph import policy_scope
 from eca_keras.utils.keras_graph import producer
 from eca_keras.utils.keras_graph import producing_call
+from eca_keras.utils.keras_graph import rebuilding_scope
 
 
 class ModelCopy:
@@ -23,11 +28,13 @@ class ModelCopy:
         model: The given model.
         attention: The `Attention` to put in.
         points: List of `InsertionPoint`.
+        channels: The `ChannelAxes` of the given model.
     """
 
-    def __init__(self, model, attention, points):
+    def __init__(self, model, attention, points, channels):
         self.model = model
         self.attention = attention
+        self.channels = channels
         self.everywhere = {
             id(point.tensor) for point in points if point.reader is None
         }
@@ -36,15 +43,16 @@ class ModelCopy:
             if point.reader is not None:
                 at = self.on_edges.setdefault(id(point.reader), [])
                 at.append(point.tensor)
+        self.layers = LayerCopies(list(_operations(model)))
         self.copies = {}  # id of a layer to its copy
         self.added = {}  # what is followed to an attention layer
-        self.data_format = data_format(model)
+        self.variables = {}  # id of a variable to its owner and the new one
 
     def make(self, name):
-        # A custom layer need not be registered: its class is at hand.
-        with keras.saving.custom_object_scope(custom_classes(self.model)):
+        with rebuilding_scope():
             copy = self._copy_model(self.model, name or self.model.name)
         self._restore(self.model, copy)
+        self._check_variables()
         for layer in self.added.values():
             layer.trainable = True
         return copy
@@ -52,7 +60,7 @@ class ModelCopy:
     def _copy(self, operation):
         if id(operation) not in self.copies:
             if functional(operation) is None:
-                copy = _copy_operation(operation)
+                copy = self.layers.make(operation)
             else:
                 copy = self._copy_model(operation, operation.name)
             self.copies[id(operation)] = copy
@@ -63,14 +71,7 @@ class ModelCopy:
         names = {node.operation.name for node in graph.nodes}
         values = {}
         for node in graph.nodes:
-            operation = self._copy(node.operation)
-            if node.is_input:
-                outputs = operation.output
-            else:
-                arguments, keywords = node.arguments.fill_in(
-                    self._inputs(node, values, names)
-                )
-                outputs = operation(*arguments, **keywords)
+            outputs = self._call(node, self._inputs(node, values, names))
             flat = keras.tree.flatten(outputs)
             for tensor, value in zip(node.outputs, flat, strict=True):
                 if id(tensor) in self.everywhere:
@@ -80,11 +81,32 @@ class ModelCopy:
             lambda tensor: values[id(tensor)],
             (graph.model.input, graph.model.output),
         )
-        if isinstance(model, keras.Sequential):
-            return _sequential(inputs, outputs, name)
-        return _plain_class(type(model))(
-            inputs=inputs, outputs=outputs, name=name
+        with policy_scope(unquantized(model.dtype_policy)):
+            if isinstance(model, keras.Sequential):
+                return _sequential(inputs, outputs, name)
+            return _plain_class(type(model))(
+                inputs=inputs, outputs=outputs, name=name
+            )
+
+    def _call(self, node, values):
+        """Make a call in the copy that is in the given model."""
+        operation = node.operation
+        copy = self._copy(operation)
+        if node.is_input:
+            return copy.output
+        arguments, keywords = node.arguments.fill_in(values)
+        _check_arguments(operation, arguments, keywords)
+        if functional(operation) is not None:
+            return copy(*arguments, **keywords)
+        with naming(operation, FROM_CONFIG), scope(operation):
+            outputs = copy(*arguments, **keywords)
+        found = [_spec(each) for each in keras.tree.flatten(outputs)]
+        check(
+            operation,
+            found == [_spec(each) for each in node.outputs],
+            f"the output of the copy would be {found}",
         )
+        return outputs
 
     def _inputs(self, node, values, names):
         """Return the values that a call reads, some with attention."""
@@ -102,13 +124,21 @@ class ModelCopy:
         weights = getattr(source, "weights", None)
         outputs = producing_call(tensor).outputs if weights else [tensor]
         index = [id(each) for each in outputs].index(id(tensor))
+        known = self.channels.data_format(tensor, source.name)
+        # Another data format is another layer: its weights fit both.
         key = (id(source), index) if weights else id(tensor)
-        if key in self.added:
-            return self.added[key](value)
+        if (key, known) in self.added:
+            return self.added[key, known](value)
         prefix = self._free_prefix(source.name, names)
-        with policy_scope(_policy(tensor), self.data_format):
+        with policy_scope(_policy(tensor), known):
             outputs = self.attention(value, 0, prefix)
-        self.added[key] = producer(outputs)
+        if _spec(outputs) != _spec(tensor):
+            raise InputError(
+                "`attention` must keep the shape and dtype of a feature map. "
+                f"It makes {_spec(outputs)} from the output of "
+                f"{source.name!r}, {_spec(tensor)}"
+            )
+        self.added[key, known] = producer(outputs)
         names.add(prefix + self.attention.suffix)
         return outputs
 
@@ -120,41 +150,56 @@ class ModelCopy:
         return next(each for each in prefixes if each + suffix not in names)
 
     def _restore(self, old, new):
-        """Copy the weights and the `trainable` flags, outside first."""
+        """Copy the state and the `trainable` flags, outside first."""
         new.trainable = old.trainable
         if functional(old) is not None:
             for layer in old.layers:
                 self._restore(layer, self.copies[id(layer)])
             return
-        pairs = zip(flatten_layers(old), flatten_layers(new), strict=True)
-        for part, copy in pairs:
-            copy.trainable = part.trainable
-            store = {}
-            part.save_own_variables(store)
-            copy.load_own_variables(store)
-        for weight, copy in zip(old.weights, new.weights, strict=True):
-            if copy.trainable != weight.trainable:
-                copy.trainable = weight.trainable
+        for weight, copy in restore(old, new):
+            owner, first = self.variables.setdefault(id(weight), (old, copy))
+            if first is not copy:
+                raise InputError(
+                    "`model` must not have variables that are shared in a way "
+                    f"a copy cannot keep: {weight.path!r} is in "
+                    f"{owner.name!r} and {old.name!r}"
+                )
+
+    def _check_variables(self):
+        for weight in self.model.variables:
+            if id(weight) not in self.variables:
+                raise InputError(
+                    "`model` must not have variables that are in no layer "
+                    f"that it calls. Received: {weight.path!r}"
+                )
 
 
-def _copy_operation(operation):
-    try:
-        config = operation.get_config()
-        if isinstance(operation, keras.layers.Lambda):
-            # The function itself: it need not survive as a config.
-            config = {**config, "function": operation.function}
-            return keras.layers.Lambda(**config)
-        copy = type(operation).from_config(config)
-        # Some layers give themselves another one than their config has.
-        copy.name = operation.name
-        return copy
-    except (TypeError, ValueError, NotImplementedError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(
-            f"`model` has a layer that cannot be copied from its config, "
-            f"{operation.name!r} of class {type(operation).__name__}: give it "
-            f"a `get_config`. Received: {reason}"
-        ) from error
+def _operations(model, seen=None):
+    """Yield the operations in a model and those inside it, each once."""
+    seen = set() if seen is None else seen
+    for node in ModelGraph(model).nodes:
+        operation = node.operation
+        if id(operation) in seen:
+            continue
+        seen.add(id(operation))
+        if functional(operation) is None:
+            yield operation
+        else:
+            yield from _operations(operation, seen)
+
+
+def _spec(tensor):
+    return tuple(tensor.shape), keras.backend.standardize_dtype(tensor.dtype)
+
+
+def _check_arguments(operation, arguments, keywords):
+    for each in keras.tree.flatten((arguments, keywords)):
+        if isinstance(each, keras.Variable):
+            raise InputError(
+                "`model` must not call an operation on a variable, which "
+                "belongs to no copy. Received: "
+                f"{each.path!r} in the call of {operation.name!r}"
+            )
 
 
 def _sequential(inputs, outputs, name):
@@ -162,7 +207,7 @@ def _sequential(inputs, outputs, name):
     tensor = outputs
     while tensor is not inputs:
         chain.append(producer(tensor))
-        [tensor] = producing_call(tensor).input_tensors
+        tensor = producing_call(tensor).input_tensors[0]  # others are masks
     return keras.Sequential([producer(inputs), *reversed(chain)], name=name)
 
 
@@ -186,12 +231,16 @@ def _check_map(tensor, source):
 
 
 def _policy(tensor):
-    """Return the dtype policy of the layer that a tensor comes from."""
-    while True:
-        node = producing_call(tensor)
-        if node.is_input:
-            return keras.DTypePolicy(tensor.dtype)
+    """Return the dtype policy that fits the layer a tensor comes from."""
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    node = producing_call(tensor)
+    while not node.is_input:
         policy = getattr(node.operation, "dtype_policy", None)
-        if policy is not None and policy.quantization_mode is None:
+        if (
+            policy is not None
+            and policy.quantization_mode is None
+            and policy.compute_dtype == dtype
+        ):
             return policy
-        tensor = node.input_tensors[0]
+        node = producing_call(node.input_tensors[0])
+    return keras.DTypePolicy(dtype)

@@ -16,9 +16,12 @@ from eca_keras.surgery.copying import ModelCopy
 from eca_keras.surgery.points import chosen_points
 from eca_keras.surgery.points import residual_points
 from eca_keras.surgery.points import stage_points
+from eca_keras.utils import checks
+from eca_keras.utils.channels import ChannelAxes
 from eca_keras.utils.checks import refusal
 from eca_keras.utils.keras_graph import ModelGraph
 from eca_keras.utils.keras_graph import functional
+from eca_keras.utils.types import DataFormat
 
 # These have a gate that can start at 1, see `identity_start`.
 WITH_IDENTITY = ("eca", "eca_circular")
@@ -35,18 +38,26 @@ def insert_attention(
     *,
     kernel_size: int | Literal["adaptive"] | None = "adaptive",
     identity_start: bool = False,
+    data_format: DataFormat = None,
     name: str | None = None,
 ) -> keras.Model:
     """Put attention into a model, and keep what it has learned.
 
-    The result is a new model with layers and weights of its own; the given
-    one stays as it is. Weights, names, dtype policies and `trainable` flags
-    of the layers are kept, a layer that is called twice still is one layer,
-    and nested models are treated like it. The new layers have the
-    dtype policy of the layer before them and the data format of the model;
-    they are called like the layer before them with `_eca` (or the name of
-    the attention) behind it, and are trainable. Like the given model's, the
-    optimizer is not part of it: call `compile`.
+    The result is a new model with layers and state of its own; the given one
+    stays as it is, and each can be used and trained without the other. A
+    layer is copied from its config, and its state after that: variables,
+    assets such as the vocabulary of a `StringLookup`, what its
+    `save_own_variables` stores, plain attributes. A layer whose copy would
+    not be like it is refused by name. Names, dtype policies and `trainable`
+    flags are kept, a layer that is called twice or is inside another one,
+    too, still is one layer, and nested models are treated like the model.
+
+    The new layers have the dtype policy of the layer before them and the data
+    format of the feature map; they are called like the layer before them with
+    `_eca` (or the name of the attention) behind it, and are trainable.
+
+    The result is not compiled, even if the given model is: the state of an
+    optimizer belongs to the weights of one model. Call `compile`.
 
     Args:
         model: A functional or built Sequential model: any of
@@ -72,14 +83,23 @@ def insert_attention(
 
         kernel_size: `"adaptive"` or a positive odd integer, for attention
             with a kernel along the channels.
-        identity_start: Whether the new model predicts exactly what the given
-            one does until it is trained. A new gate is about 1/2 and would
-            halve every feature map of a trained network. With `True` the
-            layers are `ECA(gate_scale=2, kernel_initializer="zeros")`: every
-            gate is exactly `2 * sigmoid(0) = 1`, and every weight has a
-            gradient from the first step on, which a factor that blends the
-            gate in from 0 would not give. After training, the 2 can be moved
-            into the layer before, see `ECA`. For `"eca"` and `"eca_circular"`.
+        identity_start: Whether the new model computes what the given one does
+            until it is trained. A new gate is about 1/2 and would halve every
+            feature map of a trained network. With `True` the layers are
+            `ECA(gate_scale=2, kernel_initializer="zeros")`: every gate is
+            exactly `2 * sigmoid(0) = 1`, and every weight has a gradient from
+            the first step on, which a factor that blends the gate in from 0
+            would not give. Multiplying by 1 rounds nothing, so the outputs of
+            `model(x)` are those of the given model to the last bit, with
+            `training=True`, too. In `predict`, `fit` and `tf.function` a
+            compiler fuses layers, other ones where a gate is between them:
+            outputs differ by float32 rounding, as those of `model(x)` and
+            `model.predict(x)` do (1e-5 of the largest in ResNet50). After
+            training, the 2 can be moved into the layer before, see `ECA`.
+            For `"eca"` and `"eca_circular"`.
+        data_format: `"channels_last"` or `"channels_first"`, for feature maps
+            where no layer tells which axis holds the channels. Elsewhere, what
+            made a feature map decides, or else what reads it.
         name: Name of the new model; that of the given one by default.
 
     Returns:
@@ -89,7 +109,8 @@ def insert_attention(
 
     Raises:
         ValueError: if an argument is out of its range, nothing in the model
-            fits `where`, or a layer cannot be copied from its config.
+            fits `where`, a layer or its state cannot be copied, or the
+            channel axis of a chosen feature map is not known.
 
     Example:
 
@@ -105,12 +126,14 @@ def insert_attention(
     _check_model(model)
     resolved = _resolve(attention, kernel_size, identity_start, model)
     find = _finder(where)
+    checks.data_format(data_format)
+    channels = ChannelAxes(model, default=data_format)
     points = []
-    for graph, nested in _graphs(model):
+    for graph, nested in _graphs(model, channels):
         points.extend(find(graph, nested))
     if not points:
-        raise InputError(_nothing_found(model, where))
-    return ModelCopy(model, resolved, points).make(name)
+        raise InputError(_nothing_found(model, channels, where))
+    return ModelCopy(model, resolved, points, channels).make(name)
 
 
 def _check_model(model):
@@ -167,19 +190,19 @@ def _finder(where):
     raise refusal("where", where, WHERE)
 
 
-def _graphs(model, nested=False, seen=None):
+def _graphs(model, channels, nested=False, seen=None):
     """Yield the graph of a model and those inside it, each once."""
     seen = set() if seen is None else seen
     if id(model) in seen:
         return
     seen.add(id(model))
-    yield ModelGraph(model), nested
+    yield ModelGraph(model, channels), nested
     for layer in model.layers:
         if functional(layer) is not None:
-            yield from _graphs(layer, True, seen)
+            yield from _graphs(layer, channels, True, seen)
 
 
-def _nothing_found(model, where):
+def _nothing_found(model, channels, where):
     looked_for = {
         "residual": "no residual add",
         "stage": "no feature map of several positions behind a kernel",
@@ -187,7 +210,7 @@ def _nothing_found(model, where):
     what = looked_for.get(where, "no layer that `where` chooses")
     names = [
         node.operation.name
-        for graph, _ in _graphs(model)
+        for graph, _ in _graphs(model, channels)
         for node in graph.nodes
         if not node.is_input and graph.positions(node.outputs[0])
     ]

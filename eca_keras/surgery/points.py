@@ -94,7 +94,15 @@ def stage_points(graph, *, nested):
         graph: The graph.
         nested: Whether the model is inside another one. What it returns
             then belongs to a stage out there.
+
+    Raises:
+        ValueError: if it is not known which axis holds the channels behind a
+            layer with a kernel.
     """
+    for i, node in enumerate(graph.nodes):
+        for tensor in node.outputs if graph.kernels[i] else ():
+            if graph.channels.is_open(tensor) and not graph.positions(tensor):
+                graph.channels.data_format(tensor, node.operation.name)
     points = []
     for region in _regions(graph):
         within = [graph.producer[id(tensor)] for tensor in region]

@@ -11,10 +11,14 @@ import operator
 from typing import Any
 
 import keras
+from keras.src.saving import serialization_lib
 
 # Sizes that a model leaves open are taken to be this many positions: enough
 # for five halvings and a large last window.
 NOMINAL_SIZE = 256
+
+# What `keras.config.set_floatx` takes.
+FLOATS = ("bfloat16", "float16", "float32", "float64")
 
 # These change the size of a feature map by a border, not its resolution.
 BORDERS = ("ZeroPadding", "Cropping", "Pad")
@@ -92,16 +96,55 @@ def check_compatible(layer, inputs):
 @contextlib.contextmanager
 def policy_scope(policy, data_format=None):
     """Make layers with a dtype policy and data format, Keras's own if None."""
-    before = keras.config.dtype_policy(), keras.config.image_data_format()
+    config = keras.config
+    before = config.dtype_policy(), config.floatx(), config.image_data_format()
     if policy is not None:
-        keras.config.set_dtype_policy(policy)
+        policy = keras.dtype_policies.get(policy)
+        config.set_dtype_policy(policy)
+        if policy.variable_dtype in FLOATS:
+            config.set_floatx(policy.variable_dtype)
     if data_format is not None:
-        keras.config.set_image_data_format(data_format)
+        config.set_image_data_format(data_format)
     try:
         yield
     finally:
-        keras.config.set_dtype_policy(before[0])
-        keras.config.set_image_data_format(before[1])
+        config.set_dtype_policy(before[0])
+        config.set_floatx(before[1])
+        config.set_image_data_format(before[2])
+
+
+@contextlib.contextmanager
+def rebuilding_scope():
+    """Make layers from configs of this process, which are to be trusted.
+
+    A layer inside several others is made once, see `shared_object`.
+    """
+    with (
+        serialization_lib.ObjectSharingScope(),
+        serialization_lib.SafeModeScope(False),
+    ):
+        yield
+
+
+def shared_object(key, make):
+    """Return the object that a `rebuilding_scope` has made for a key.
+
+    If it has none, what `make()` returns; it has none for the key `None`.
+    """
+    found = None if key is None else serialization_lib.get_shared_object(key)
+    if found is None:
+        found = make()
+        serialization_lib.record_object_after_deserialization(found, key)
+    return found
+
+
+def is_own_build(layer):
+    """Tell whether a layer has its own way to be built from a config."""
+    own = type(layer).build_from_config
+    return own not in (
+        keras.Layer.build_from_config,
+        keras.Model.build_from_config,
+    )
 
 
 def count_kernels(operation: keras.Operation) -> int:
@@ -113,13 +156,9 @@ def count_kernels(operation: keras.Operation) -> int:
     return int(any(len(weight.shape) > 1 for weight in operation.weights))
 
 
-def data_format(model: keras.Model) -> str:
-    """Return the data format of the layers in a model, Keras's if none."""
-    for layer in flatten_layers(model):
-        found = getattr(layer, "data_format", None)
-        if found in ("channels_first", "channels_last"):
-            return found
-    return keras.config.image_data_format()
+def call_arguments(node):
+    """Return the positional arguments of a call, tensors and others."""
+    return node.arguments.args
 
 
 class ModelGraph:
@@ -128,9 +167,13 @@ class ModelGraph:
     Calls are numbered from the inputs to the outputs. A set of calls is an
     integer whose bit `i` stands for call `i`. Tensors go by their `id`.
 
+    Args:
+        model: A model with such a graph.
+        channels: The `ChannelAxes` of its feature maps; `positions` needs it.
+
     Attributes:
         model: The functional model.
-        data_format: That of the layers in it.
+        channels: As above.
         nodes: The calls: Keras's nodes, those of the input layers included.
         producer: Tensor to the number of the call that it comes from.
         readers: Tensor to the numbers of the calls that read it.
@@ -138,9 +181,9 @@ class ModelGraph:
         outputs: The tensors that the model returns.
     """
 
-    def __init__(self, model):
+    def __init__(self, model, channels=None):
         self.model = functional(model)
-        self.data_format = data_format(model)
+        self.channels = channels
         by_depth = self.model._nodes_by_depth
         self.nodes = [
             node for depth in sorted(by_depth)[::-1] for node in by_depth[depth]
@@ -168,13 +211,18 @@ class ModelGraph:
         return [i for i in range(calls.bit_length()) if calls >> i & 1]
 
     def positions(self, tensor):
-        """Return the position sizes of a feature map; `None` for others."""
+        """Return the position sizes of a feature map.
+
+        `None` for others, and where it is not known which axis holds the
+        channels.
+        """
         shape = self.shapes[id(tensor)]
         if len(shape) not in (3, 4, 5):
             return None
-        if self.data_format == "channels_first":
-            return shape[2:]
-        return shape[1:-1]
+        axis = self.channels.find(tensor)
+        if axis is None:
+            return None
+        return (*shape[1:axis], *shape[axis + 1 :])
 
     def is_border(self, i):
         """Tell whether a call only adds or removes a border."""

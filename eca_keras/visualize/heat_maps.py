@@ -13,10 +13,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from eca_keras.errors import InputError
+from eca_keras.utils.channels import image_axes
 from eca_keras.utils.checks import check_tensorflow
 from eca_keras.utils.checks import refusal
 from eca_keras.utils.keras_graph import count_kernels
-from eca_keras.utils.keras_graph import data_format
 from eca_keras.utils.keras_graph import functional
 from eca_keras.utils.keras_graph import producer
 from eca_keras.utils.types import Tensors
@@ -85,18 +86,18 @@ def grad_cam(
     if images.ndim != 4:
         rule = "must have rank 4: images, height, width and channels"
         raise refusal("images", images.shape, rule)
-    target = _target(model, images[:1], layer)
+    channel_axis = image_axes(model)
+    target = _target(model, images[:1], layer, channel_axis)
     indices = _class_indices(class_index, len(images))
     maps = [
-        _maps(model, target, batch, chosen)
+        _maps(model, target, batch, chosen, channel_axis(target))
         for batch, chosen in zip(
             taps.batches(images, batch_size),
             taps.batches(indices, batch_size),
             strict=True,
         )
     ]
-    channels_first = data_format(model) == "channels_first"
-    size = images.shape[2:] if channels_first else images.shape[1:3]
+    size = _sides(images.shape, channel_axis(model))
     return _finish(np.concatenate(maps), size)
 
 
@@ -115,14 +116,15 @@ def _class_indices(class_index, count):
     return np.broadcast_to(indices.astype("int64"), count)
 
 
-def _target(model, image, layer):
+def _target(model, image, layer, channel_axis):
     """Return the operation whose feature map is looked at."""
     if layer is not None:
         return taps.find(model, layer)
     last, has_kernel = None, False
     for operation, shape in _calls(model, image):
         has_kernel = has_kernel or bool(count_kernels(operation))
-        if has_kernel and _is_map(shape, _format_of(operation, model)):
+        sides = _sides(shape, channel_axis(operation))
+        if has_kernel and len(shape) == 4 and max(sides) > 1:
             last = operation
     if last is None:
         rule = (
@@ -153,30 +155,22 @@ def _calls(model, image):
     return calls
 
 
-def _format_of(operation, model):
-    return getattr(operation, "data_format", None) or data_format(model)
+def _sides(shape, channel_axis):
+    return (*shape[1:channel_axis], *shape[channel_axis + 1 :])
 
 
-def _is_map(shape, data_format):
-    if len(shape) != 4:
-        return False
-    sides = shape[2:] if data_format == "channels_first" else shape[1:3]
-    return max(sides) > 1
-
-
-def _maps(model, target, images, indices):
+def _maps(model, target, images, indices, channel_axis):
     """Compute heat maps of their own size, `(images, *positions)`."""
     pair = taps.run(
         functools.partial(_derive, model, target, indices), model, images
     )
-    first = _format_of(target, model) == "channels_first"
-    positions, channels = ((2, 3), 1) if first else ((1, 2), 3)
+    positions = _sides(range(4), channel_axis)
     values, gradient = (
         np.float64(ops.convert_to_numpy(ops.cast(each, "float32")))
         for each in pair
     )
     weights = gradient.mean(axis=positions, keepdims=True)
-    return np.maximum((weights * values).sum(axis=channels), 0)
+    return np.maximum((weights * values).sum(axis=channel_axis), 0)
 
 
 def _derive(model, target, indices, images):

@@ -9,7 +9,7 @@ from eca_keras.utils.checks import check_count
 from eca_keras.utils.checks import listed
 from eca_keras.utils.checks import refusal
 from eca_keras.utils.keras_graph import children
-from eca_keras.utils.keras_graph import data_format
+from eca_keras.utils.keras_graph import flatten_layers
 from eca_keras.utils.keras_graph import functional
 
 CLOSE_NAMES = 5
@@ -107,10 +107,10 @@ def run(function, model, inputs):
     they are compiled. Then what `function` hears from the layers of the
     model are symbolic tensors: it has to return those it wants.
     """
-    if (
-        keras.backend.backend() == "tensorflow"
-        and data_format(model) == "channels_first"
-    ):
+    formats = {
+        getattr(layer, "data_format", None) for layer in flatten_layers(model)
+    }
+    if keras.backend.backend() == "tensorflow" and "channels_first" in formats:
         import tensorflow as tf
 
         if not tf.config.list_physical_devices("GPU"):
