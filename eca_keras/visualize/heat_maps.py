@@ -13,7 +13,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from eca_keras.errors import InputError
 from eca_keras.utils.channels import image_axes
 from eca_keras.utils.checks import check_tensorflow
 from eca_keras.utils.checks import refusal
