@@ -78,6 +78,10 @@ def calls(folder):
         weights.load_into(other, checkpoint)
         _same_weights(other, published)
 
+    def load_model():
+        loaded = eca_keras.load_model(keras_file)
+        _equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+
     def weights_argument():
         _same_weights(small(weights=keras_file), model)
 
@@ -140,6 +144,7 @@ def calls(folder):
         "benchmark": benchmark,
         "load_checkpoint": load_checkpoint,
         "load_into": load_into,
+        "load_model": load_model,
         "inspect_checkpoint": lambda: weights.inspect_checkpoint(checkpoint),
         "preprocessing": lambda: weights.preprocessing("ECAResNet50T"),
         "weights=PATH": weights_argument,

@@ -41,6 +41,7 @@ from eca_keras.weights import keras_config
 from eca_keras.weights import keras_hdf5
 from eca_keras.weights import keras_models
 from eca_keras.weights.reading import open_checkpoint
+from eca_keras.weights.tensors import Opaque
 
 SECONDS = 1.0  # for one file
 MEGABYTES = 200  # more than after the first files
@@ -137,8 +138,9 @@ def unzipped(data):
 
 def read_checkpoint(path):
     with open_checkpoint(path) as state:
-        for tensor in getattr(state, "tensors", state).values():
-            tensor.read()
+        for tensor in state.tensors.values():
+            if not isinstance(tensor, Opaque):
+                tensor.read()
 
 
 def read_archive(path):

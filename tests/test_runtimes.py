@@ -160,7 +160,7 @@ def test_threads_reach_the_runtimes(monkeypatch):
         ({"threads": 0}, "`threads` must be a positive integer"),
         ({"batch_size": 0}, "`batch_size` must be a positive integer"),
         ({"rounds": 0}, "`rounds` must be a positive integer"),
-        ({"models": {}}, "`models` must be a dictionary"),
+        ({"models": {}}, "`models` must be a keras.Model, or a di"),
     ],
 )
 def test_arguments_are_checked(arguments, sentence):

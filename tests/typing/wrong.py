@@ -40,7 +40,7 @@ eca_keras.insert_attention(model, kernel_size="paper")  # error: arg-type
 eca_keras.insert_attention(model, identity=True)  # error: call-arg
 eca_keras.load_checkpoint(3)  # error: arg-type
 eca_keras.profile(model, input_shape=224)  # error: arg-type
-eca_keras.benchmark([model])  # error: arg-type
+eca_keras.benchmark(model, rounds="20")  # error: arg-type
 eca_keras.visualize.grad_cam(model, [], layer=3)  # error: arg-type
 eca_keras.weights.preprocessing(50)  # error: arg-type
 

@@ -104,7 +104,10 @@ def _published(config):
 def _is_model(path):
     """Whether it is a run or a file that Keras saved whole."""
     path = pathlib.Path(path)
-    return path.is_dir() or (path.is_file() and kind_of(path) == "archive")
+    if path.is_file():
+        return kind_of(path) == "archive"
+    # Hosted weights have names without a suffix; a missing file has one.
+    return path.is_dir() or bool(path.suffix)
 
 
 def copy_weights(path, network):
