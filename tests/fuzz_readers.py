@@ -169,7 +169,7 @@ class Target:
     read: Callable
     seeds: list[bytes]
     member: str | None = None  # ends so, in a zip archive; or JSON
-    share: int = 1
+    weight: int = 1  # how often it is chosen
 
     def make(self, rng, words):
         seed = rng.choice(self.seeds)
@@ -270,7 +270,9 @@ def fuzz(inputs, seed=0, findings=None, chosen=()):
     """Try so many files, and return counts by target and outcome."""
     rng = random.Random(seed)
     table = targets()
-    names = [name for name in chosen or table for _ in range(table[name].share)]
+    names = [
+        name for name in chosen or table for _ in range(table[name].weight)
+    ]
     words = sorted(
         {"class_name", "config", "module", "registered_name", "Lambda", "Add"}
         | {"function", "builtins", "keras.layers", "os.system", "vocabulary"}
@@ -322,9 +324,13 @@ def main():
     if options.findings:
         options.findings.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    share = options.inputs // options.processes
     parts = [
-        (share, options.seed + i, options.findings, options.targets)
+        (
+            options.inputs // options.processes,
+            options.seed + i,
+            options.findings,
+            options.targets,
+        )
         for i in range(options.processes)
     ]
     spawn = multiprocessing.get_context("spawn")
