@@ -270,9 +270,8 @@ def fuzz(inputs, seed=0, findings=None, chosen=()):
     """Try so many files, and return counts by target and outcome."""
     rng = random.Random(seed)
     table = targets()
-    names = [
-        name for name in chosen or table for _ in range(table[name].weight)
-    ]
+    names = list(chosen or table)
+    weights = [table[name].weight for name in names]
     words = sorted(
         {"class_name", "config", "module", "registered_name", "Lambda", "Add"}
         | {"function", "builtins", "keras.layers", "os.system", "vocabulary"}
@@ -285,7 +284,7 @@ def fuzz(inputs, seed=0, findings=None, chosen=()):
         for number in range(inputs):
             if number % 100 == 0:  # it starts a thread
                 faulthandler.dump_traceback_later(STUCK, exit=True)
-            name = rng.choice(names)
+            [name] = rng.choices(names, weights)
             data = table[name].make(rng, words)
             pathlib.Path(path).write_bytes(data)
             outcome = attempt(table[name].read, path)
@@ -324,13 +323,9 @@ def main():
     if options.findings:
         options.findings.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
+    each = options.inputs // options.processes
     parts = [
-        (
-            options.inputs // options.processes,
-            options.seed + i,
-            options.findings,
-            options.targets,
-        )
+        (each, options.seed + i, options.findings, options.targets)
         for i in range(options.processes)
     ]
     spawn = multiprocessing.get_context("spawn")
