@@ -1,6 +1,6 @@
 """Feeds damaged files to every reader of checkpoints and model files.
 
-A reader may load a file or refuse it with an InputError, within a second and
+A reader may load a file or refuse it with an InputError, within a second of the
 some memory; anything else is a finding and is kept with its traceback.
 
     python tests/fuzz_readers.py --inputs 1000000 --processes 2 --findings DIR
@@ -42,7 +42,7 @@ from eca_keras.weights import keras_hdf5
 from eca_keras.weights import keras_models
 from eca_keras.weights.reading import open_checkpoint
 
-SECONDS = 1.0  # for one file
+SECONDS = 1.0  # of the CPU, for one file
 MEGABYTES = 200  # more than after the first files
 # Code in C does not hear the alarm of a second: the program ends when a
 # hundred files take so long.
@@ -239,13 +239,13 @@ def limited_time():
     def late(*_):
         raise Hang
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    before = signal.signal(signal.SIGPROF, late)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def attempt(read, path):
