@@ -1,6 +1,6 @@
 """Feeds damaged files to every reader of checkpoints and model files.
 
-A reader may load a file or refuse it with an InputError, within a second and
+A reader may load a file or refuse it with an InputError, within a second of the
 some memory; anything else is a finding and is kept with its traceback.
 
     python tests/fuzz_readers.py --inputs 1000000 --processes 2 --findings DIR
@@ -43,7 +43,7 @@ from eca_keras.weights import keras_models
 from eca_keras.weights.reading import open_checkpoint
 from eca_keras.weights.tensors import Opaque
 
-SECONDS = 1.0  # for one file
+SECONDS = 1.0  # of the CPU, for one file
 MEGABYTES = 200  # more than after the first files
 # Code in C does not hear the alarm of a second: the program ends when a
 # hundred files take so long.
@@ -171,7 +171,7 @@ class Target:
     read: Callable
     seeds: list[bytes]
     member: str | None = None  # ends so, in a zip archive; or JSON
-    share: int = 1
+    weight: int = 1  # how often it is chosen
 
     def make(self, rng, words):
         seed = rng.choice(self.seeds)
@@ -241,13 +241,13 @@ def limited_time():
     def late(*_):
         raise Hang
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    before = signal.signal(signal.SIGPROF, late)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def attempt(read, path):
@@ -272,7 +272,8 @@ def fuzz(inputs, seed=0, findings=None, chosen=()):
     """Try so many files, and return counts by target and outcome."""
     rng = random.Random(seed)
     table = targets()
-    names = [name for name in chosen or table for _ in range(table[name].share)]
+    names = list(chosen or table)
+    weights = [table[name].weight for name in names]
     words = sorted(
         {"class_name", "config", "module", "registered_name", "Lambda", "Add"}
         | {"function", "builtins", "keras.layers", "os.system", "vocabulary"}
@@ -285,7 +286,7 @@ def fuzz(inputs, seed=0, findings=None, chosen=()):
         for number in range(inputs):
             if number % 100 == 0:  # it starts a thread
                 faulthandler.dump_traceback_later(STUCK, exit=True)
-            name = rng.choice(names)
+            [name] = rng.choices(names, weights)
             data = table[name].make(rng, words)
             pathlib.Path(path).write_bytes(data)
             outcome = attempt(table[name].read, path)
@@ -324,9 +325,9 @@ def main():
     if options.findings:
         options.findings.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    share = options.inputs // options.processes
+    each = options.inputs // options.processes
     parts = [
-        (share, options.seed + i, options.findings, options.targets)
+        (each, options.seed + i, options.findings, options.targets)
         for i in range(options.processes)
     ]
     spawn = multiprocessing.get_context("spawn")

@@ -1,11 +1,15 @@
 """HDF5 files that are more than arrays; see `hostile_keras`."""
 
+import struct
+
 import h5py
 import numpy as np
 from hostile_files import SECRET
+from hostile_files import base_members
 from hostile_files import case
 from hostile_files import legacy
 from hostile_files import with_weights
+from hostile_files import write_zip
 
 
 @case("CVE-2026-0897: an array far larger than its file")
@@ -129,3 +133,33 @@ def _(path, folder):
         attrs["name"] = ["a" * 60_000] * 3
 
     with_weights(path, change)
+
+
+def patched(change):
+    """A case that changes bytes of the heap that has the strings."""
+
+    def write(path, folder):
+        members = base_members()
+        data = bytearray(members["model.weights.h5"])
+        change(data, data.index(b"GCOL"))
+        write_zip(path, {**members, "model.weights.h5": bytes(data)})
+
+    return write
+
+
+def longer(data, heap):
+    at = data.index(struct.pack("<IQ", len("dense"), heap))
+    struct.pack_into("<I", data, at, 2**30)
+
+
+def endless(data, heap):
+    struct.pack_into("<HHxxxxQ", data, heap + 16, 0, 0, 0)
+
+
+case("a string in HDF5 of a gigabyte")(patched(longer))
+case("a heap in HDF5 that has no end")(patched(endless))
+
+
+@case("an empty HDF5 file")
+def _(path, folder):
+    write_zip(path, {**base_members(), "model.weights.h5": b""})

@@ -8,19 +8,17 @@ Keras does none of this: it is groups in groups, and arrays of numbers.
 import contextlib
 import dataclasses
 import math
-import mmap
 import os
-import struct
 
 import h5py
 
 from eca_keras.utils.checks import shown
 from eca_keras.weights import keras_bounds as bounds
+from eca_keras.weights import keras_strings
 from eca_keras.weights.keras_bounds import Refused
 from eca_keras.weights.tensors import CheckpointError
 
 _OPTIMIZER = "optimizer"
-_HEAP = b"GCOL\1\0\0\0"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +52,7 @@ def open_file(path):
         Refused: if it holds more than arrays of numbers.
         CheckpointError: if it is damaged.
     """
-    _check_heaps(path)
+    keras_strings.check(path)
     try:
         with h5py.File(path, "r") as file:
             yield file, _Look(os.path.getsize(path)).at(file)
@@ -66,42 +64,6 @@ def open_file(path):
         raise CheckpointError(
             f"it holds a truncated or damaged HDF5 file ({reason})"
         ) from None
-
-
-def _check_heaps(path):
-    """Refuse heaps of strings in which the HDF5 library would not end.
-
-    It goes from object to object by their sizes, and a size of 0 holds it for
-    ever (libhdf5 2.0, H5HG). The layout is in the HDF5 File Format
-    Specification, III.E, "Global Heap".
-    """
-    with (
-        open(path, "rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
-    ):
-        sizes = data[13:15] if data[8:9] in (b"\0", b"\1") else data[9:11]
-        if sizes != b"\x08\x08":
-            raise Refused("its HDF5 file has addresses that are not of 8 bytes")
-        at = data.find(_HEAP)
-        while at >= 0:
-            size = int.from_bytes(data[at + 8 : at + 16], "little")
-            if not _ends(data, at + 16, at + size):
-                raise CheckpointError("it holds a damaged HDF5 file (its heap)")
-            at = data.find(_HEAP, at + 8)
-
-
-def _ends(data, at, end):
-    """Tell whether going through the objects of a heap comes to its end."""
-    if end > len(data):
-        return False
-    while at + 16 <= end:
-        index, _, size = struct.unpack_from("<HHxxxxQ", data, at)
-        # Object 0 is the free space, whose size has its header in it.
-        step = 16 + -(-size // 8) * 8 if index else size
-        if step < 16:
-            return False
-        at += step
-    return True
 
 
 class _Look:
