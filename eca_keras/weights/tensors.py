@@ -2,10 +2,18 @@
 
 import dataclasses
 import typing
+import zipfile
+import zlib
 
 import numpy as np
 
 from eca_keras import errors
+
+# What `zipfile` raises, depending on the byte that is wrong.
+ZIP_FAULTS = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, KeyError),
+    *(NotImplementedError, OSError, OverflowError, RuntimeError, ValueError),
+)
 
 
 class CheckpointError(errors.InputError):

@@ -12,6 +12,7 @@ import os
 import zipfile
 
 from eca_keras.weights import torch_pickle
+from eca_keras.weights.tensors import ZIP_FAULTS
 from eca_keras.weights.tensors import CheckpointError
 
 _MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
@@ -43,7 +44,7 @@ def read_zip(file, stack):
     """
     try:
         archive = stack.enter_context(zipfile.ZipFile(file))
-    except zipfile.BadZipFile:
+    except ZIP_FAULTS:
         raise CheckpointError(
             "it is a truncated or damaged zip archive. Download it again."
         ) from None
@@ -75,7 +76,7 @@ def read_zip(file, stack):
     def read(name):
         try:
             return archive.read(roots[0] + name)
-        except (KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
+        except ZIP_FAULTS as error:
             raise CheckpointError(
                 f"it is damaged in {name!r} ({error}). Download it again."
             ) from None
@@ -119,7 +120,8 @@ def read_legacy(file):
     storages = {}
     loaded = torch_pickle.load(file, read, storages)
     keys = torch_pickle.load(file)
-    names = [key for key in keys if type(key) is str] if keys else []
+    keys = keys if isinstance(keys, list) else []
+    names = [key for key in keys if type(key) is str]
     if len(names) != len(storages) or set(names) != set(storages):
         raise CheckpointError("its storages are not those of its tensors.")
     for key in names:
