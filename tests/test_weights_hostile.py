@@ -8,6 +8,7 @@ import os
 import pickle
 import struct
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -162,6 +163,44 @@ def test_any_damage_ends_in_a_sentence(files, tmp_path, name):
             inspect_checkpoint(path)
         except CheckpointError as error:
             assert "\n" not in str(error)  # noqa: PT017
+
+
+def _central(data, member):
+    """Where an entry of the directory at the end of an archive begins."""
+    return data.rindex(member) - 46
+
+
+def _encrypted(data):
+    for start in (_central(data, b"archive/data.pkl") + 8, 6):
+        data[start] |= 1
+
+
+def _newer(data):
+    data[_central(data, b"archive/data.pkl") + 6] = 99  # version to extract
+
+
+def _no_text(data):
+    start = _central(data, b"archive/data.pkl")
+    data[start + 8 : start + 10] = b"\x00\x08"  # the name is UTF-8
+    data[start + 46] = 0xFF
+
+
+def _shorter(data):
+    """An array of fewer bytes than the directory and the pickle say."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        content = archive.read("archive/data/0")[:-4]
+    start = _central(data, b"archive/data/0")
+    struct.pack_into("<II", data, start + 16, zlib.crc32(content), len(content))
+
+
+@pytest.mark.parametrize("damage", [_encrypted, _newer, _no_text, _shorter])
+def test_damaged_archive(tmp_path, damage):
+    path = tmp_path / "model.pth"
+    save_bare(mobilenet_state(), path)
+    data = bytearray(path.read_bytes())
+    damage(data)
+    path.write_bytes(data)
+    refused(path, "Download it again|not one of torch.save")
 
 
 def test_damaged_numbers_are_noticed(files, tmp_path):

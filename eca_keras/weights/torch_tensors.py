@@ -6,6 +6,7 @@ import typing
 import ml_dtypes
 import numpy as np
 
+from eca_keras.utils.checks import shown
 from eca_keras.weights.tensors import CheckpointError
 from eca_keras.weights.tensors import Opaque
 from eca_keras.weights.tensors import Tensor
@@ -182,6 +183,11 @@ class Builder:
 
         def read():
             data = read_storage(storage)
+            if len(data) < storage.nbytes:  # whatever its archive claims
+                raise CheckpointError(
+                    f"its storage {shown(storage.key)} is too short. Download "
+                    "it again."
+                )
             values = np.frombuffer(data, storage.dtype, storage.size)
             return np.lib.stride_tricks.as_strided(
                 values[offset:],
