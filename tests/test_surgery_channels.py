@@ -129,6 +129,56 @@ class Convolutions(layers.Layer):
         return self.conv(inputs)
 
 
+class Between(layers.Layer):
+    """Convolves channels-first, whatever it reads and makes.
+
+    Args:
+        before, after: Axes of the `ops.transpose` around the convolution.
+        weightless: Whether there is a `data_format` of its own instead.
+    """
+
+    def __init__(self, before=None, after=(0, 2, 3, 1), weightless=False):
+        super().__init__(name="between")
+        self.config = {"before": before, "after": after}
+        self.config["weightless"] = weightless
+        if weightless:
+            self.data_format = "channels_first"
+        else:
+            self.conv = layers.Conv2D(8, 3, padding="same", **FIRST)
+
+    def build(self, shape):
+        if not self.config["weightless"]:
+            order = self.config["before"] or range(4)
+            self.conv.build([shape[axis] for axis in order])
+
+    def call(self, x):
+        if self.config["before"] is not None:
+            x = ops.transpose(x, self.config["before"])
+        x = x if self.config["weightless"] else self.conv(x)
+        return ops.transpose(x, self.config["after"])
+
+    def get_config(self):
+        return self.config
+
+
+class Subclassed(keras.Model):
+    """Its layers show, but not what is between them."""
+
+    def __init__(self):
+        super().__init__(name="between")
+        self.conv = layers.Conv2D(8, 3, padding="same", **FIRST)
+        self.permute = layers.Permute((2, 3, 1))
+
+    def build(self, shape):
+        self.conv.build(shape)
+
+    def call(self, inputs):
+        return self.permute(self.conv(inputs))
+
+    def get_config(self):
+        return {}
+
+
 # From a channels-first stem on, to a feature map of the same format.
 KEPT = {
     "pooling": layers.AveragePooling2D(2, **FIRST),
@@ -323,6 +373,115 @@ UNCLEAR = {
     "flatten": (lambda: custom(layers.Flatten()), "'relu', no layer"),
     "nested twice": (shared_by_formats, "'relu', .*axis [13] but.*axis [13]"),
 }
+
+
+def chain(shape, *operations):
+    x = inputs = keras.Input(shape)
+    for operation in operations:
+        x = operation(x)
+    return keras.Model(inputs, x)
+
+
+def conv(data_format="channels_last"):
+    return layers.Conv2D(8, 3, padding="same", data_format=data_format)
+
+
+def frames(layer, name=None):
+    return layers.TimeDistributed(layer, name=name)
+
+
+AROUND = (0, 3, 1, 2)
+
+# What is inside somebody else's layer is a claim: (shape, operations, axes).
+CLAIMS = {
+    "both sides": ((16, 16, 3), [conv(), Between(AROUND), conv()], "31"),
+    "before it": ((16, 16, 3), [conv(), Between(AROUND)], "31"),
+    "cube": ((8, 8, 3), [conv(), Between(AROUND)], "31"),
+    "dense": ((16, 16, 3), [Between(AROUND), layers.Dense(3)], "31"),
+    "behind it": ((3, 8, 8), [conv("channels_first"), Between(), conv()], "13"),
+    "model": ((3, 8, 8), [Subclassed(), layers.Dense(3)], "13"),
+    "own": ((3, 8, 9), [stem, Between(weightless=True), layers.Dense(3)], "13"),
+    "own cube": (
+        *((3, 8, 8), [stem, Between(weightless=True), layers.Dense(3)]),
+        "13",
+    ),
+    "own, by sizes": ((3, 12, 16), [stem, Between(weightless=True)], "13"),
+}
+
+
+@pytest.mark.parametrize("case", CLAIMS)
+def test_what_is_inside_must_not_contradict(case):
+    shape, operations, axes = CLAIMS[case]
+    found = f"'between', .* axis [{axes}] but '.*' has .* axis [{axes}]"
+    with pytest.raises(ValueError, match=found):
+        insert_attention(chain(shape, *operations), where="between")
+
+
+def test_what_is_inside_tells_where_nothing_else_does():
+    model = chain((3, 8, 9), Convolutions(name="inside"), layers.Flatten())
+    assert formats(model, "inside") == {"inside": "first"}
+    model = chain((16, 16, 3), RELU, Between(AROUND), conv())
+    with pytest.raises(ValueError, match="'relu', no layer"):
+        insert_attention(model, where="relu")
+
+
+def test_wrappers_are_what_is_inside():
+    """Around models and layers that move axes; each `x` is channels-last."""
+    shape, first = (2, 3, 18, 18), layers.Conv2D(12, 3, **FIRST)
+    move, tokens = layers.Permute((2, 3, 1)), layers.Reshape((12, 256))
+    dense, back = layers.Dense(5), layers.Permute((2, 1))
+    pool = layers.GlobalAveragePooling2D(**FIRST)
+    for inside in ([first, move], [first, tokens, back, dense], [first, pool]):
+        x = frames(keras.Sequential(inside), name="x")
+        assert formats(chain(shape, x), "x") == {"x": "last"}
+    x = frames(move, name="x")
+    assert formats(chain(shape, frames(first), x), "x") == {"x": "last"}
+    x = frames(layers.Reshape((8, 8, 8)), name="x")
+    cube = chain((2, 8, 8, 3), frames(conv()), x, frames(conv()))
+    assert formats(cube, "x") == {"x": "last"}
+
+
+MOVED = {
+    "permute": ([frames(layers.Permute((3, 1, 2)))], "they are axis 2"),
+    "sequential": (
+        [frames(keras.Sequential([layers.Permute((3, 1, 2))]))],
+        "they are axis 2",
+    ),
+    "reshape": ([frames(layers.Reshape((8, 8, 8)))], "no layer"),
+    "lambda": (
+        [frames(layers.Lambda(lambda x: ops.transpose(x, AROUND)))],
+        "no layer",
+    ),
+    "pipeline": ([layers.Pipeline([layers.Permute((4, 2, 3, 1))])], "no layer"),
+    "map": (
+        [lambda x: ops.map(lambda v: ops.transpose(v, (0, 3, 1, 2)), x)],
+        "no layer",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MOVED)
+def test_axes_that_a_layer_inside_moves(case):
+    operations, sentence = MOVED[case]
+    model = chain((2, 8, 8, 3), frames(conv()), *operations, RELU)
+    with pytest.raises(ValueError, match=f"'relu', {sentence}"):
+        insert_attention(model, where="relu")
+
+
+def test_both_directions_of_time():
+    def both(data_format, steps=True, **arguments):
+        inner = layers.ConvLSTM2D(
+            *(4, 3), return_sequences=steps, data_format=data_format
+        )
+        return layers.Bidirectional(inner, name="both", **arguments)
+
+    model = chain((4, 3, 8, 9), both("channels_first"))
+    with pytest.raises(ValueError, match="'both', they are axis 2"):
+        insert_attention(model, where="both")
+    model = chain((4, 3, 8, 9), both("channels_first", steps=False))
+    assert formats(model, "both") == {"both": "first"}
+    model = chain((4, 8, 9, 3), both("channels_last"))
+    assert formats(model, "both") == {"both": "last"}
 
 
 @pytest.mark.parametrize("case", UNCLEAR)

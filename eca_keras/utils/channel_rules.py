@@ -25,12 +25,17 @@ NORMALIZATIONS = (
 
 # Their features are the last axis of what they read and make.
 FEATURES_LAST = (
-    keras.layers.Bidirectional,
     keras.layers.Dense,
     keras.layers.Embedding,
     keras.layers.GroupQueryAttention,
     keras.layers.MultiHeadAttention,
     keras.layers.RNN,
+)
+
+CONV_LSTM = (
+    keras.layers.ConvLSTM1D,
+    keras.layers.ConvLSTM2D,
+    keras.layers.ConvLSTM3D,
 )
 
 # These change sizes, and leave the axes in their order.
@@ -46,10 +51,15 @@ MOVING = {
     *("Rearrange", "Reshape", "Rot90", "Tensordot", "Vectorize"),
 }
 
-# Layers of Keras that compute what somebody else wrote.
+# Layers and operations of Keras that compute what somebody else wrote.
 FOREIGN = {
     *("FlaxLayer", "JaxLayer", "Lambda", "TFSMLayer", "TorchModuleWrapper"),
+    *("AssociativeScan", "Cond", "ForiLoop", "Map", "Pipeline", "Scan"),
+    *("Switch", "VectorizedMap", "WhileLoop"),
 }
+
+# They compute what the layer inside does.
+WRAPPERS = (keras.layers.Bidirectional, keras.layers.Wrapper)
 
 
 class Call:
@@ -61,34 +71,34 @@ class Call:
         nested: Whether it is the way into or out of a nested model.
         decides: Whether the output has the axis that the operation tells,
             whatever the input has: there is a kernel from one to the other.
+        claims: Whether the axis that the operation tells is only that of what
+            is inside it: what it does around that, somebody else wrote.
     """
 
     nested = False
 
     def __init__(self, node):
         self._operation = node.operation
-        self._kind = {cls.__name__ for cls in type(node.operation).__mro__}
-        self._order = _order(node)
+        inner, steps = _unwrap(node.operation)
+        self._kind = {cls.__name__ for cls in type(inner).__mro__}
+        self._order = _order(node, inner, steps)
         self._sliced = "GetItem" in self._kind and _only_slices(node)
+        self._axes = {}  # rank to the axis that the operation tells
         self.name = node.operation.name
         self.inputs = [] if node.is_input else list(node.input_tensors)
         self.outputs = list(node.outputs)
         self.decides = bool(count_kernels(node.operation)) and not isinstance(
-            node.operation, (*NORMALIZATIONS, *FEATURES_LAST)
+            inner, (*NORMALIZATIONS, *FEATURES_LAST)
         )
+        self.claims = not _is_known(inner)
 
-    def own_axis(self, tensor, reading=False):
+    def own_axis(self, tensor):
         """Return the axis that the operation itself tells, or None."""
-        operation, rank = self._operation, len(tensor.shape)
-        if rank not in RANKS:
-            return None
-        if isinstance(operation, keras.layers.TimeDistributed):
-            inner = own_axis(operation.layer, rank - 1)
-            return None if inner is None else inner + 1
-        if any(name.startswith("ConvLSTM") for name in self._kind):
-            steps = int(reading or operation.return_sequences)
-            return steps + axis_of(operation.data_format, rank - steps)
-        return own_axis(operation, rank)
+        rank = len(tensor.shape)
+        if rank not in self._axes:
+            told = rank in RANKS
+            self._axes[rank] = own_axis(self._operation, rank) if told else None
+        return self._axes[rank]
 
     def joins(self, source, tensor):
         """Tell whether the axes of an output are those of an input."""
@@ -115,85 +125,131 @@ class Call:
             return self._order[axis]
         return axis if self._keeps(source, tensor, axis) else None
 
+    def suspect(self, source, tensor, axis):
+        """Return where an axis would be behind what a claim is about.
+
+        Nothing but a kernel is likely to change the order of the sizes.
+        """
+        before, after = tuple(source.shape), tuple(tensor.shape)
+        moved = not self.decides and before != after
+        if moved and _order_free(before) == _order_free(after):
+            return after.index(before[axis], 1)
+        return axis
+
     def _keeps(self, source, tensor, axis):
         if not self.joins(source, tensor):
             return False
-        if _is_known(self._operation):
-            return True
         # Somebody else's: the axis is where its size is, if one is so large.
         after = tuple(tensor.shape)
-        own = self.own_axis(tensor)
         alike = tuple(source.shape) == after
-        return own == axis or (alike and after[1:].count(after[axis]) == 1)
+        return not self.claims or (alike and after[1:].count(after[axis]) == 1)
 
 
 class Link:
-    """A feature map on its way into or out of a nested model."""
+    """A feature map on its way into or out of a nested model.
 
-    nested, decides = True, False
+    Args:
+        name: Name of the model.
+        source, tensor: The feature map on both sides.
+        steps: Number of axes that the one has, but not the other.
+        outer: That with the axes of a `TimeDistributed` around the model.
+    """
 
-    def __init__(self, name, source, tensor):
+    nested, decides, claims = True, False, False
+
+    def __init__(self, name, source, tensor, steps, outer):
         self.name = name
         self.inputs, self.outputs = [source], [tensor]
+        self._shift = steps if outer is tensor else -steps
+        # One vector a time step: there is no other axis for its features.
+        self._vectors = len(outer.shape) == steps + 2 and steps > 0
 
-    def own_axis(self, tensor, reading=False):
-        return None
+    def own_axis(self, tensor):
+        return len(tensor.shape) - 1 if self._vectors else None
 
     def joins(self, source, tensor):
-        return True
+        return not self._vectors
 
     def forward(self, source, tensor, axis):
-        return axis
+        axis += self._shift
+        return axis if axis > 0 else None
 
-    backward = forward
+    def backward(self, source, tensor, axis):
+        axis -= self._shift
+        return axis if axis > 0 else None
 
 
 def all_calls(model):
     """Yield the calls in a model and the models in it, from the inputs."""
     for node in ModelGraph(model).nodes:
-        inner = functional(node.operation)
+        wrapped, steps = _unwrap(node.operation)
+        inner = functional(wrapped)
         if inner is None:
             yield Call(node)
             continue
         name = node.operation.name
-        for pair in zip(node.input_tensors, inner.inputs, strict=False):
-            yield Link(name, *pair)
-        yield from all_calls(node.operation)
-        for pair in zip(inner.outputs, node.outputs, strict=True):
-            yield Link(name, *pair)
+        for outside, inside in zip(
+            node.input_tensors, inner.inputs, strict=False
+        ):
+            yield Link(name, outside, inside, steps, outside)
+        yield from all_calls(wrapped)
+        for inside, outside in zip(inner.outputs, node.outputs, strict=True):
+            yield Link(name, inside, outside, steps, outside)
+
+
+def _order_free(shape):
+    return sorted(size or 0 for size in shape[1:])
 
 
 def axis_of(data_format, rank):
     return 1 if data_format == "channels_first" else rank - 1
 
 
-def _is_map(tensor):
-    return len(tensor.shape) in RANKS
-
-
-def _is_keras(operation):
-    return type(operation).__module__.startswith("keras.")
+def _is_trusted(operation):
+    written_by = type(operation).__module__
+    return written_by.startswith(("keras.", "eca_keras.layers."))
 
 
 def _is_known(operation):
-    """Tell whether it is Keras that wrote all that an operation computes."""
-    while isinstance(operation, keras.layers.Wrapper):
-        operation = operation.layer
-    written = type(operation).__name__ in FOREIGN
+    """Tell whether Keras, or we, wrote all that an operation computes."""
+    foreign = type(operation).__name__ in FOREIGN
     model = isinstance(operation, keras.Model)
-    return _is_keras(operation) and not written and not model
+    return _is_trusted(operation) and not foreign and not model
+
+
+def _unwrap(operation):
+    """Return what is inside wrappers, and how many time axes these add."""
+    steps = 0
+    while isinstance(operation, WRAPPERS) and _is_trusted(operation):
+        steps += isinstance(operation, keras.layers.TimeDistributed)
+        operation = _inside(operation)
+    return operation, steps
+
+
+def _inside(wrapper):
+    if isinstance(wrapper, keras.layers.Bidirectional):
+        return wrapper.forward_layer
+    return wrapper.layer
 
 
 def own_axis(operation, rank):
     """Return the channel axis that an operation has by itself, or None."""
+    if isinstance(operation, WRAPPERS):
+        steps = int(isinstance(operation, keras.layers.TimeDistributed))
+        axis = own_axis(_inside(operation), rank - steps)
+        return None if axis is None else axis + steps
     if isinstance(operation, NORMALIZATIONS):
         axes = operation.axis
         axes = [axes] if isinstance(axes, int) else list(axes or ())
         return axes[0] % rank if len(axes) == 1 else None
-    if isinstance(operation, FEATURES_LAST):
+    if isinstance(operation, CONV_LSTM):
+        steps = rank - operation.cell.rank - 2  # none in its states
+        return steps + axis_of(operation.data_format, rank - steps)
+    # Cells with more than features in a step are somebody else's.
+    if isinstance(operation, FEATURES_LAST) and not (
+        isinstance(operation, keras.layers.RNN) and rank > 3
+    ):
         return rank - 1
-    if isinstance(operation, keras.layers.Wrapper):
-        return own_axis(operation.layer, rank)
     layers = [operation]
     if isinstance(operation, keras.Layer):
         layers = flatten_layers(operation)
@@ -214,14 +270,15 @@ def _only_slices(node):
     return all(isinstance(key, (slice, type(...))) for key in keys)
 
 
-def _order(node):
+def _order(node, operation, steps):
     """Return for each axis of the output the one of the input, or None."""
-    operation = node.operation
-    if isinstance(operation, keras.layers.Permute):
-        return [0, *operation.dims]
     kind = type(operation).__name__
-    moves = kind in ("Transpose", "Moveaxis", "Swapaxes")
-    if not moves or not _is_keras(operation):
+    if not _is_trusted(operation):
+        return None
+    if kind == "Permute":
+        dims = [steps + axis for axis in operation.dims]
+        return [*range(steps + 1), *dims]
+    if kind not in ("Transpose", "Moveaxis", "Swapaxes"):
         return None
     rank = len(node.input_tensors[0].shape)
     axes = list(range(rank))

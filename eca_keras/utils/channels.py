@@ -27,7 +27,9 @@ class ChannelAxes:
     last axis behind `Dense`. Pooling, padding, normalization, activations,
     sums and concatenations keep the axis of what they read, and transposing
     moves it. Where that does not tell, as for the inputs of the model and
-    behind `Reshape` and `Lambda`, what reads a feature map does.
+    behind `Reshape` and `Lambda`, what reads a feature map does. The format
+    that is inside somebody else's layer is the last to be asked: the layer may
+    transpose around it, and must not contradict what is known without it.
 
     Args:
         model: The model. Nested models are supported: what is outside tells
@@ -46,7 +48,7 @@ class ChannelAxes:
             for key in {id(tensor) for tensor in call.inputs}:
                 self._readers.setdefault(key, []).append(call)
         self._solve()
-        while self._cross():
+        while self._cross() or self._contradict():
             self._solve()
         self._resolve()
 
@@ -92,21 +94,45 @@ class ChannelAxes:
 
     def _solve(self):
         self._known = {}  # id of a tensor to its axis and who told it
-        self._forward()
-        while self._backward():
+        for self._believing in (False, True):
             self._forward()
+            while self._backward():
+                self._forward()
 
     def _cross(self):
         """Note nested models that are called on different feature maps."""
         crossing = False
         for call in filter(lambda each: each.nested, self._calls):
             ends = id(call.inputs[0]), id(call.outputs[0])
-            claims = [self._known[end] for end in ends if end in self._known]
-            if len(dict(claims)) == 2:
+            if any(end not in self._known for end in ends):
+                continue
+            (axis, name), inside = (self._known[end] for end in ends)
+            axis = call.forward(call.inputs[0], call.outputs[0], axis)
+            claims = [(axis, name), inside]
+            if axis is not None and len(dict(claims)) == 2:
                 crossing = True
                 del self._known[ends[1]]
                 self._tell(call.outputs[0], claims)
         return crossing
+
+    def _contradict(self):
+        """Note a layer that tells what others around it do not."""
+        for call in filter(lambda each: each.claims, self._calls):
+            for tensor in call.outputs:
+                own = call.own_axis(tensor)
+                if own is None or id(tensor) not in self._known:
+                    continue
+                claims = [(own, call.name), self._known[id(tensor)]] + [
+                    self._known[id(source)]
+                    for source in call.inputs
+                    if tuple(source.shape) == tuple(tensor.shape)
+                    and id(source) in self._known
+                ]
+                if len(dict(claims)) > 1:
+                    del self._known[id(tensor)]
+                    self._tell(tensor, claims)
+                    return True
+        return False
 
     def _resolve(self):
         """Tell what is unclear for its maker, but not for its readers.
@@ -164,29 +190,36 @@ class ChannelAxes:
 
     def _from_maker(self, call, tensor):
         own = call.own_axis(tensor)
-        if own is not None and call.decides:
+        decides = own is not None and call.decides
+        if decides and not call.claims:
             return [(own, call.name)]
+        claiming = own is not None and call.claims and self._believing
         claims, unclear = [], []
         sources = [each for each in call.inputs if call.joins(each, tensor)]
         for source in sources:
             axis, name = self._known.get(id(source), (None, None))
             if axis is not None:
-                axis = call.forward(source, tensor, axis)
+                follow = call.suspect if claiming else call.forward
+                axis = follow(source, tensor, axis)
             if axis is not None:
                 claims.append((axis, name))
-            elif id(source) in self._unclear:
+            elif id(source) in self._unclear and not decides:
                 unclear.append(self._unclear[id(source)])
         if not claims and unclear:
             self._unclear[id(tensor)] = unclear[0]
             self._inherited.add(id(tensor))
-        elif own is not None and (claims or not sources):
+        elif claiming or (
+            own is not None and not call.claims and (claims or not sources)
+        ):
             claims.append((own, call.name))
         return claims
 
     def _from_readers(self, tensor, own=True):
         claims = []
         for call in self._readers.get(id(tensor), []):
-            axis = call.own_axis(tensor, reading=True)
+            axis = call.own_axis(tensor)
+            if call.claims and not (self._believing and self._agrees(call)):
+                axis = None
             if axis is not None:
                 claims += [(axis, call.name)] if own else []
                 continue
@@ -197,6 +230,9 @@ class ChannelAxes:
                 if axis is not None:
                     claims.append((axis, name))
         return claims
+
+    def _agrees(self, call):
+        return not any(id(tensor) in self._unclear for tensor in call.outputs)
 
 
 def image_axes(model):
