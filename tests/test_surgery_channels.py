@@ -382,6 +382,18 @@ def chain(shape, *operations):
     return keras.Model(inputs, x)
 
 
+class Transposing(keras.Model):
+    """A functional model with more around its graph."""
+
+    def call(self, inputs, training=None, mask=None):
+        return ops.transpose(super().call(inputs), (0, 3, 1, 2))
+
+
+def transposing(x):
+    inner = keras.Input((8, 8, 3))
+    return Transposing(inner, conv()(inner), name="between")(x)
+
+
 def conv(data_format="channels_last"):
     return layers.Conv2D(8, 3, padding="same", data_format=data_format)
 
@@ -405,6 +417,7 @@ CLAIMS = {
         *((3, 8, 8), [stem, Between(weightless=True), layers.Dense(3)]),
         "13",
     ),
+    "graph": ((8, 8, 3), [transposing, conv("channels_first")], "13"),
     "own, by sizes": ((3, 12, 16), [stem, Between(weightless=True)], "13"),
 }
 

@@ -132,7 +132,7 @@ class Call:
         """
         before, after = tuple(source.shape), tuple(tensor.shape)
         moved = not self.decides and before != after
-        if moved and _order_free(before) == _order_free(after):
+        if moved and _sizes(before) == _sizes(after):
             return after.index(before[axis], 1)
         return axis
 
@@ -151,8 +151,8 @@ class Link:
     Args:
         name: Name of the model.
         source, tensor: The feature map on both sides.
-        steps: Number of axes that the one has, but not the other.
-        outer: That with the axes of a `TimeDistributed` around the model.
+        steps: Number of time axes that a `TimeDistributed` adds outside.
+        outer: The one of both that is outside.
     """
 
     nested, decides, claims = True, False, False
@@ -184,7 +184,7 @@ def all_calls(model):
     for node in ModelGraph(model).nodes:
         wrapped, steps = _unwrap(node.operation)
         inner = functional(wrapped)
-        if inner is None:
+        if inner is None or not _is_graph(wrapped):
             yield Call(node)
             continue
         name = node.operation.name
@@ -197,7 +197,7 @@ def all_calls(model):
             yield Link(name, inside, outside, steps, outside)
 
 
-def _order_free(shape):
+def _sizes(shape):
     return sorted(size or 0 for size in shape[1:])
 
 
@@ -208,6 +208,11 @@ def axis_of(data_format, rank):
 def _is_trusted(operation):
     written_by = type(operation).__module__
     return written_by.startswith(("keras.", "eca_keras.layers."))
+
+
+def _is_graph(model):
+    """Tell whether a model computes its graph, not what a subclass adds."""
+    return type(model).call.__module__.startswith("keras.")
 
 
 def _is_known(operation):
@@ -245,10 +250,7 @@ def own_axis(operation, rank):
     if isinstance(operation, CONV_LSTM):
         steps = rank - operation.cell.rank - 2  # none in its states
         return steps + axis_of(operation.data_format, rank - steps)
-    # Cells with more than features in a step are somebody else's.
-    if isinstance(operation, FEATURES_LAST) and not (
-        isinstance(operation, keras.layers.RNN) and rank > 3
-    ):
+    if isinstance(operation, FEATURES_LAST):
         return rank - 1
     layers = [operation]
     if isinstance(operation, keras.Layer):
