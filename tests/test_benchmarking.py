@@ -192,7 +192,7 @@ def test_several_inputs_and_outputs():
     [
         ({"models": {}}, "`models` must be a keras.Model, or a di"),
         ({"models": {"a": 3}}, "`models` must be a keras.Model, or a di"),
-        ({"batch_sizes": (8, 0)}, "`batch_sizes` must be positive integers"),
+        ({"batch_sizes": (8, 0)}, "`batch_sizes` must be a sequence of"),
         ({"training_batch_size": -1}, "`training_batch_size` must be a posi"),
         ({"training_batch_size": 0}, "`training_batch_size` must be a posi"),
         ({"rounds": 0}, "`rounds` must be a positive integer"),

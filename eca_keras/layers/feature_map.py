@@ -127,7 +127,9 @@ class FeatureMapLayer(keras.layers.Layer):
     def save_own_variables(self, store):
         """Save the weights, and what else a file of weights does not tell."""
         super().save_own_variables(store)
-        text = json.dumps(self._settings())
+        text = json.dumps(
+            self._settings(), default=lambda number: number.item()
+        )
         store["settings"] = np.frombuffer(text.encode(), "uint8")
 
     def load_own_variables(self, store):

@@ -161,7 +161,7 @@ def measure(
     """
     check(models, batch_sizes, training_batch_size, rounds, warmup)
     models = [
-        model if isinstance(model, keras.Model) else model()
+        _built(model if isinstance(model, keras.Model) else model())
         for model in models.values()
     ]
     tasks = [("inference", size) for size in batch_sizes]
@@ -173,6 +173,14 @@ def measure(
             for model in models
         ]
         yield Rounds(task, batch_size, *time_steps(steps, rounds, warmup))
+
+
+def _built(model):
+    """Return a model whose inputs are known, or what runs elsewhere."""
+    if isinstance(model, keras.Model) and not getattr(model, "inputs", None):
+        rule = "must be built: begin it with a keras.Input, or call `build`"
+        raise checks.refusal("models", model.name, rule)
+    return model
 
 
 def _step(model, task, batch_size, input_shape, seed):
@@ -195,8 +203,10 @@ def check(models, batch_sizes, training_batch_size, rounds, warmup):
             "a keras.Model or a function that builds it"
         )
         raise checks.refusal("models", models, rule)
-    holds = all(checks.is_int(size) and size > 0 for size in batch_sizes)
-    rule = "must be positive integers"
+    holds = isinstance(batch_sizes, (list, tuple)) and all(
+        checks.is_int(size) and size > 0 for size in batch_sizes
+    )
+    rule = "must be a sequence of positive integers"
     checks.check("batch_sizes", batch_sizes, holds, rule)
     checks.check_count("rounds", rounds)
     checks.check_count("warmup", warmup)

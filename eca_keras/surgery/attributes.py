@@ -4,9 +4,12 @@ A config has names where a layer has functions and classes, and an attribute
 that is set after the layer is made, in `build` or `adapt`, is in no config.
 """
 
+import collections
 import contextlib
 import copy
+import enum
 import functools
+import numbers
 import types
 
 import keras
@@ -17,7 +20,10 @@ from eca_keras.utils.keras_graph import flatten_layers
 # Whose objects come from the config, or have methods that carry their state.
 FRAMEWORKS = ("jax", "jaxlib", "keras", "tensorflow", "torch")
 
-PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
+PLAIN = (
+    *(bool, int, float, complex, str, bytes, bytearray, range, type(None)),
+    *(np.generic, enum.Enum, numbers.Number),
+)
 
 # Bookkeeping of TensorFlow's in every layer.
 INTERNAL = ("_self_", "_obj_reference_counts")
@@ -60,9 +66,9 @@ def carry_functions(old, new):
     """
     for key, value in vars(old).items():
         made = vars(new).get(key)
-        if (
-            isinstance(value, types.FunctionType)
-            and isinstance(made, types.FunctionType)
+        if isinstance(value, types.FunctionType) and (
+            made is None
+            or isinstance(made, types.FunctionType)
             # Those that `__init__` makes have the same code.
             and made.__code__ is not value.__code__
         ):
@@ -91,7 +97,10 @@ def carry_attributes(old, new, done):
         elif _is_table(value):
             _check_table(old, key, value, vars(new).get(key))
         else:
-            _carry_tensors(new, key, value, done)
+            _carry_variables(new, key, value, done)
+            _check_variables(key, value, done)
+    for kind in ("_parameters", "_buffers"):  # of PyTorch, not Keras's
+        _carry_torch(vars(old).get(kind) or {}, vars(new).get(kind) or {})
 
 
 @functools.cache
@@ -101,50 +110,107 @@ def _common(kind):
 
 
 def is_plain(value, around=()):
-    """Tell whether a value is data: of numbers and strings, at any depth."""
+    """Tell whether a value is data: numbers, strings, tensors, at any depth."""
     if isinstance(value, PLAIN):
         return True
-    if isinstance(value, np.ndarray):
-        return value.dtype != object
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return True
     if id(value) in around:  # it holds itself
         return False
-    around = (*around, id(value))
-    if isinstance(value, dict):
-        inside = [*value, *value.values()]
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        inside = list(value)
-    elif isinstance(value, CODE) or _package(type(value)) in FRAMEWORKS:
+    inside = _inside(value, bool(around))
+    if inside is None:
         return False
-    else:
-        # Without a dictionary it may be anything, such as a lock.
-        inside = list(getattr(value, "__dict__", {"": object}).values())
+    around = (*around, id(value))
     return all(is_plain(each, around) for each in inside)
+
+
+def _inside(value, nested):
+    """Return what a value consists of; `None` if it may hold anything."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, dict):
+        return [*value, *value.values()]
+    if isinstance(value, (list, tuple, set, frozenset, collections.deque)):
+        return list(value)
+    if isinstance(value, CODE):
+        # Beside data it is shared; by itself see `carry_functions`.
+        bound = isinstance(value, types.MethodType)
+        return [] if nested and not bound and not _uses_layers(value) else None
+    if not isinstance(value, keras.Variable) and keras.ops.is_tensor(value):
+        return [] if _is_eager(value) else None
+    if _package(type(value)) in FRAMEWORKS:
+        return None
+    slots = [
+        name
+        for kind in type(value).__mro__
+        for name in getattr(kind, "__slots__", ())
+        if hasattr(value, name)
+    ]
+    if not slots and not hasattr(value, "__dict__"):
+        return None  # it may be anything, such as a lock
+    attributes = getattr(value, "__dict__", {}).values()
+    return [*attributes, *(getattr(value, name) for name in slots)]
 
 
 def _copied(value):
     """Copy a plain value; the containers of Keras become Python's."""
+    of_keras = _package(type(value)) in FRAMEWORKS
     for kind in (list, dict, set):
-        if isinstance(value, kind) and _package(type(value)) in FRAMEWORKS:
-            value = kind(value)
+        if isinstance(value, kind) and (of_keras or type(value) is kind):
+            if kind is dict:
+                return {key: _copied(each) for key, each in value.items()}
+            return kind(map(_copied, value))
+    if of_keras and keras.ops.is_tensor(value) and _is_dense(value):
+        return keras.ops.convert_to_tensor(owned(value))
     return copy.deepcopy(value)
 
 
-def _carry_tensors(new, key, value, done):
-    """Carry an attribute that is a tensor, or variables in a structure.
+def _is_dense(value):
+    return hasattr(value, "shape") and not hasattr(value, "indices")
+
+
+def _carry_variables(new, key, value, done):
+    """Carry an attribute with variables in a structure.
 
     Keras does not track all of them: not the states of recurrent layers.
     """
     made = keras.tree.flatten(vars(new).get(key))
     for i, each in enumerate(keras.tree.flatten(value)):
-        if id(each) in done or not _is_eager(each):
+        if id(each) in done or not hasattr(each, "assign"):
             continue
-        array = owned(each)
-        if hasattr(each, "assign"):
-            if i >= len(made) or not hasattr(made[i], "assign"):
-                raise ValueError(f"the attribute {key!r} has a variable")
-            made[i].assign(array)
-        elif each is value:
-            vars(new)[key] = keras.ops.convert_to_tensor(array)
+        if not _is_eager(each):
+            continue
+        if i >= len(made) or not hasattr(made[i], "assign"):
+            raise ValueError(f"the attribute {key!r} has a variable")
+        made[i].assign(owned(each))
+        done.add(id(each))
+
+
+def _check_variables(key, value, done, depth=4):
+    """Refuse variables in objects that Keras does not look into."""
+    if isinstance(value, keras.Layer):
+        found = [each for each in value.variables if id(each) not in done]
+    elif isinstance(value, keras.Variable) or (
+        hasattr(value, "assign") and _is_eager(value)
+    ):
+        found = [value] if id(value) not in done else []
+    else:
+        found = []
+        inside = _inside(value, nested=True) if depth else None
+        for each in inside or ():
+            _check_variables(key, each, done, depth - 1)
+    if found:
+        raise ValueError(f"the attribute {key!r} holds variables of its own")
+
+
+def _carry_torch(old, new):
+    """Carry parameters and buffers that are PyTorch's and no variables."""
+    for name, value in old.items():
+        if value is None:
+            continue
+        if new.get(name) is None or new[name].shape != value.shape:
+            raise ValueError(f"the attribute {name!r} is not in a new layer")
+        new[name].data.copy_(value.data)
 
 
 def owned(value):
@@ -188,13 +254,16 @@ def _check_table(layer, key, table, made):
 
 def _is_argument(value):
     """Tell whether a value is a function that a copy may have, too."""
-    if not isinstance(value, types.FunctionType):
-        return False
-    for cell in value.__closure__ or ():
+    return isinstance(value, types.FunctionType) and not _uses_layers(value)
+
+
+def _uses_layers(function):
+    """Tell whether a function has a layer or variable in its closure."""
+    for cell in getattr(function, "__closure__", None) or ():
         with contextlib.suppress(ValueError):  # an empty one
             if isinstance(cell.cell_contents, (keras.Layer, keras.Variable)):
-                return False
-    return True
+                return True
+    return False
 
 
 def _package(value):
