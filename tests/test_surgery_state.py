@@ -8,6 +8,7 @@ import pathlib
 import subprocess
 import sys
 
+import attribute_cases
 import keras
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from keras import layers
 from keras import ops
 
 from eca_keras import insert_attention
+from eca_keras.errors import InputError
 
 HERE = pathlib.Path(__file__).parent
 RNG = np.random.default_rng(0)
@@ -462,3 +464,72 @@ def test_attention_has_to_keep_the_feature_map():
             lambda name: layers.Conv2D(3, 1, name=name),
             where="here",
         )
+
+
+@pytest.mark.parametrize("name", attribute_cases.CASES)
+def test_attributes_of_any_type(name):
+    model = attribute_cases.model(name, attribute_cases.CASES[name][0])
+    copy = insert_attention(model, where="here", identity_start=True)
+    images = np.ones((1, 8, 6, 3), "float32")
+    expected = np.asarray(model(images))
+    model.get_layer(name).state = None
+    assert np.abs(np.asarray(model(images)) - expected).max() > 1e-2
+    np.testing.assert_array_equal(copy(images), expected)
+
+
+@pytest.mark.parametrize("name", attribute_cases.HIDDEN)
+def test_variables_out_of_sight_are_refused(name):
+    model = attribute_cases.model("layer", lambda: None)
+    model.get_layer("layer").state = attribute_cases.HIDDEN[name]()
+    with pytest.raises(InputError, match="'layer'.*holds variables of its own"):
+        insert_attention(model, where="here")
+
+
+class Doubling(keras.Model):
+    factor = 1.0
+
+    def call(self, inputs, training=None, mask=None):
+        outputs = super().call(inputs, training=training, mask=mask)
+        return self.factor * outputs
+
+
+class DoublingSequential(keras.Sequential):
+    def call(self, inputs, training=None, mask=None):
+        return 2.0 * super().call(inputs, training=training, mask=mask)
+
+
+class Built(Doubling):
+    def __init__(self, inputs, outputs, **kwargs):
+        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+
+
+def _doubling():
+    image = keras.Input((8, 6, 3))
+    model = Doubling(image, layers.Conv2D(4, 3, name="here")(image))
+    model.factor = 2.0
+    return model
+
+
+def _doubling_sequential():
+    return DoublingSequential(
+        [keras.Input((8, 6, 3)), layers.Conv2D(4, 3, name="here")]
+    )
+
+
+@pytest.mark.parametrize("make", [_doubling, _doubling_sequential])
+def test_what_the_class_of_a_model_does_is_kept(make):
+    model = make()
+    copy = insert_attention(model, where="here", identity_start=True)
+    assert type(copy) is type(model)
+    images = np.ones((1, 8, 6, 3), "float32")
+    expected = np.asarray(model(images))
+    once = np.asarray(model.get_layer("here")(images))
+    np.testing.assert_allclose(expected, 2 * once)
+    np.testing.assert_array_equal(copy(images), expected)
+
+
+def test_what_the_class_of_a_model_does_is_refused_or_kept():
+    image = keras.Input((8, 6, 3))
+    model = Built(image, layers.Conv2D(4, 3, name="here")(image), name="mine")
+    with pytest.raises(InputError, match="'call' of its own.*'mine' of class"):
+        insert_attention(model, where="here")

@@ -103,6 +103,13 @@ def carry_attributes(old, new, done):
         _carry_torch(vars(old).get(kind) or {}, vars(new).get(kind) or {})
 
 
+def carry_model_attributes(old, new):
+    """Give a model of the same class what was set on the other one."""
+    for key, value in list(vars(old).items()):
+        if key not in vars(new) and is_plain(value):
+            vars(new)[key] = _copied(value)
+
+
 @functools.cache
 def _common(kind):
     """Return the names of the attributes that every layer has, or model."""

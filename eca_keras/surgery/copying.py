@@ -6,6 +6,7 @@ import itertools
 import keras
 
 from eca_keras.errors import InputError
+from eca_keras.surgery.attributes import carry_model_attributes
 from eca_keras.surgery.layer_copies import LayerCopies
 from eca_keras.surgery.layer_copies import scope
 from eca_keras.surgery.layer_copies import unquantized
@@ -19,6 +20,12 @@ from eca_keras.utils.keras_graph import policy_scope
 from eca_keras.utils.keras_graph import producer
 from eca_keras.utils.keras_graph import producing_call
 from eca_keras.utils.keras_graph import rebuilding_scope
+
+# What a class of models may do in another way than Keras.
+BEHAVIOUR = {
+    *("call", "__call__", "compute_loss", "compute_metrics"),
+    *("train_step", "test_step", "predict_step"),
+}
 
 
 class ModelCopy:
@@ -82,11 +89,10 @@ class ModelCopy:
             (graph.model.input, graph.model.output),
         )
         with policy_scope(unquantized(model.dtype_policy)):
+            kind = _class_of(model)
             if isinstance(model, keras.Sequential):
-                return _sequential(inputs, outputs, name)
-            return _plain_class(type(model))(
-                inputs=inputs, outputs=outputs, name=name
-            )
+                return kind(_chain(inputs, outputs), name=name)
+            return kind(inputs=inputs, outputs=outputs, name=name)
 
     def _call(self, node, values):
         """Make a call in the copy that is in the given model."""
@@ -155,6 +161,8 @@ class ModelCopy:
         if functional(old) is not None:
             for layer in old.layers:
                 self._restore(layer, self.copies[id(layer)])
+            if type(new) is type(old):
+                carry_model_attributes(old, new)
             return
         for weight, copy in restore(old, new):
             owner, first = self.variables.setdefault(id(weight), (old, copy))
@@ -202,23 +210,36 @@ def _check_arguments(operation, arguments, keywords):
             )
 
 
-def _sequential(inputs, outputs, name):
+def _chain(inputs, outputs):
+    """Return the layers of a Sequential model."""
     chain = []
     tensor = outputs
     while tensor is not inputs:
         chain.append(producer(tensor))
         tensor = producing_call(tensor).input_tensors[0]  # others are masks
-    return keras.Sequential([producer(inputs), *reversed(chain)], name=name)
+    return [producer(inputs), *reversed(chain)]
 
 
-def _plain_class(cls):
-    """Return the class if it has Keras's constructor, else keras.Model."""
-    own = itertools.takewhile(
-        lambda base: not base.__module__.startswith("keras."),
-        inspect.getmro(cls),
-    )
-    changed = any({"__init__", "get_config"} & set(vars(base)) for base in own)
-    return keras.Model if changed else cls
+def _class_of(model):
+    """Return the class of the copy: Keras's if that cannot be made alike."""
+    own = [
+        set(vars(base))
+        for base in itertools.takewhile(
+            lambda base: not base.__module__.startswith("keras."),
+            inspect.getmro(type(model)),
+        )
+    ]
+    names = set().union(*own)
+    if not {"__init__", "get_config"} & names:
+        return type(model)
+    if lost := sorted(names & BEHAVIOUR):
+        raise InputError(
+            "`model` must not be of a class with a constructor and a "
+            f"{lost[0]!r} of its own, which a copy would lose. Received: "
+            f"{model.name!r} of class {type(model).__name__}"
+        )
+    sequential = isinstance(model, keras.Sequential)
+    return keras.Sequential if sequential else keras.Model
 
 
 def _check_map(tensor, source):
