@@ -73,6 +73,24 @@ def test_outputs_equal_numpy(name, data_format, rank):
 
 
 @every_case
+def test_numbers_of_numpy_are_saved(name, tmp_path):
+    arguments = {k: np.int64(v) for k, v in CASES[name].arguments.items()}
+    if name == "eca":
+        arguments |= {"gate_scale": np.float32(2), "gamma": np.float64(2)}
+    layer = CASES[name].make(**arguments)
+    inputs = keras.Input((6, 5, 32))
+    model = keras.Model(inputs, layer(inputs))
+    randomize(model)
+    x = make_map((2, 6, 5, 32)).astype("float32")
+    for path in (tmp_path / "model.keras", tmp_path / "model.h5"):
+        model.save(path)
+        loaded = keras.models.load_model(path, compile=False)
+        np.testing.assert_array_equal(loaded(x), model(x))
+    model.save_weights(tmp_path / "model.weights.h5")
+    loaded.load_weights(tmp_path / "model.weights.h5")
+
+
+@every_case
 @every_format
 @pytest.mark.parametrize("rank", [3, 4, 5])
 @pytest.mark.parametrize("masked", [False, True])

@@ -533,3 +533,18 @@ def test_what_the_class_of_a_model_does_is_refused_or_kept():
     model = Built(image, layers.Conv2D(4, 3, name="here")(image), name="mine")
     with pytest.raises(InputError, match="'call' of its own.*'mine' of class"):
         insert_attention(model, where="here")
+
+
+def test_a_functional_model_in_a_wrapper():
+    image = keras.Input((8, 8, 3))
+    inner = keras.Model(
+        image, layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(image))
+    )
+    video = keras.Input((5, 8, 8, 3))
+    x = layers.TimeDistributed(inner)(video)
+    model = keras.Model(video, layers.Conv1D(6, 3, name="here")(x))
+    copy = insert_attention(model, where="here", identity_start=True)
+    videos = np.random.default_rng(0).normal(size=(2, 5, 8, 8, 3))
+    expected = np.asarray(model(videos))
+    assert np.ptp(expected) > 1e-3
+    np.testing.assert_array_equal(copy(videos), expected)

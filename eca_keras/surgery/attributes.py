@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from eca_keras.utils.keras_graph import flatten_layers
+from eca_keras.utils.keras_graph import functional
 
 # Whose objects come from the config, or have methods that carry their state.
 FRAMEWORKS = ("jax", "jaxlib", "keras", "tensorflow", "torch")
@@ -87,6 +88,9 @@ def carry_attributes(old, new, done):
         old, new: The layers.
         done: Set of the ids of the variables that have been copied.
     """
+    if functional(old) is not None:
+        carry_model_attributes(old, new)
+        return
     model = isinstance(old, keras.Model)
     common = _common(keras.Model if model else keras.Layer)
     for key, value in list(vars(old).items()):
