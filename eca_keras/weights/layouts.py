@@ -41,7 +41,7 @@ _WRAPPERS = re.compile(
 # Counters of BatchNorm, of the authors' profiler and of averages: no weights.
 _COUNTERS = (
     *("num_batches_tracked", "total_ops", "total_params"),
-    *("num_updates", "_extra_state"),
+    *("num_updates", "_extra_state", "ema.decay"),
 )
 # Those of the averages of PyTorch and of mmengine: they mark an EMA.
 _AVERAGE_COUNTER = re.compile(r"(?:(?<=\.)|^)(n_averaged|steps)$")
