@@ -129,3 +129,10 @@ def test_settings_and_scores_of_an_ema_are_none(tmp_path):
     network, tensors = read(tmp_path, saved)
     narrow.assert_holds(tensors, RAW)
     assert not network.ema
+
+
+@pytest.mark.parametrize("name", ["opt_model", "resnet_sgd", "sgd_run"])
+def test_keys_and_prefixes_that_are_no_moments(tmp_path, name):
+    for saved in ({name: RAW}, prefixed(RAW, f"{name}.")):
+        narrow.assert_holds(read(tmp_path, saved)[1], RAW)
+    narrow.assert_holds(read(tmp_path, prefixed(RAW, "mu."))[1], RAW)

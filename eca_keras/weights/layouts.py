@@ -194,7 +194,7 @@ def _networks(path, tensors, roots):
     networks = []
     for prefix in prefixes:
         source = ".".join(filter(None, (path, prefix.rstrip("."))))
-        if averages.is_of_moments(source):
+        if len(prefixes) > 1 and averages.is_of_moments(source):
             continue
         average = any(prefix.startswith(root) for root in roots)
         networks.append(
