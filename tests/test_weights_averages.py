@@ -9,6 +9,7 @@ import torch_writer
 from narrow import prefixed
 
 from eca_keras.weights import CheckpointError
+from eca_keras.weights import averages
 
 RAW, EMA = narrow.state(0), narrow.state(1)
 
@@ -136,3 +137,9 @@ def test_keys_and_prefixes_that_are_no_moments(tmp_path, name):
     for saved in ({name: RAW}, prefixed(RAW, f"{name}.")):
         narrow.assert_holds(read(tmp_path, saved)[1], RAW)
     narrow.assert_holds(read(tmp_path, prefixed(RAW, "mu."))[1], RAW)
+
+
+@pytest.mark.parametrize("part", ["adam", "_opt", "opt1", "_exp_avg", "a."])
+def test_names_that_a_file_chose_to_be_slow(part):
+    # With unbounded repeats these take hours.
+    assert averages.is_ema(part * 20000 + "!.ema")

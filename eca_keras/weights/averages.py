@@ -21,14 +21,17 @@ _NOT_WEIGHTS = re.compile(
     r"optim|sched|scaler|hyper_param|grad|callback(?!.*(?<![a-z])ema)"
 )
 # Keys of optimizers, and of what they keep for each parameter: moments, whose
-# names have `avg` in them, too (`torch.optim`, and `ax` of ASGD).
+# names have `avg` in them, too (`torch.optim`, and `ax` of ASGD). Repeats are
+# bounded, for a file chooses the names.
 _MOMENTS = re.compile(
     r"(?:(?<=\.)|^)("
-    r"((\w+_)?opts?|(fused_|cpu_)?([a-z]*adam[a-z]*|[a-z]*sgd|[a-z]*lamb)|"
-    r"lars|lion|adafactor|ada(grad|delta)|rms_?prop[a-z]*|rprop|muon|adopt)"
-    r"(_?(states?|dict|g|d|\d+))*|"
-    r"(\w+_)?(exp|sq|square|squared|grad|ax|acc|delta|step|update)_avgs?\w*|"
-    r"exp_inf|acc_delta|momentum(_buf\w*)?|moments?|velocity|ax|mu|nu"
+    r"((\w{1,30}_)?opts?|(fused_|cpu_)?([a-z]{0,8}adam[a-z]{0,4}|"
+    r"[a-z]{0,8}sgd|[a-z]{0,8}lamb)|"
+    r"lars|lion|adafactor|ada(grad|delta)|rms_?prop|rprop|muon|adopt)"
+    r"(_?(states?|dict|g|d|\d)){0,4}|"
+    r"(\w{1,30}_)?(exp|sq|square|squared|grad|ax|acc|delta|step|update)"
+    r"_avgs?\w{0,20}|"
+    r"exp_inf|acc_delta|momentum(_buf\w{0,20})?|moments?|velocity|ax|mu|nu"
     r")(?=\.|$)"
 )
 # Under which whole pickled models are found, too.
