@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch_writer
 from narrow import prefixed
+from narrow import with_head
 
 from eca_keras import cli
 from eca_keras.weights import CheckpointError
@@ -134,3 +135,45 @@ def test_heads_that_the_network_does_not_have(tmp_path, name):
     narrow.assert_holds(tensors, state)
     model = narrow.network(include_top=False, kernel_size=network.kernel_sizes)
     load_into(model, path)
+
+
+BESIDE = {
+    "weights of classes": {"ce.weight": np.ones(5)},
+    "counts": {"train_acc.tp": np.ones(5), "train_acc.fp": np.ones(5)},
+    "sums": {"train_auc.total": np.array(3), "val_mean.value": np.ones(())},
+    "confusion": {"val_cm.confmat": np.ones((5, 5))},
+    "in a folder": {"meters.val_acc.value": np.ones(()), "f1.tp": np.ones(1)},
+    "positives": {"ema.decay": np.array(0.9), "ce.pos_weight": np.ones(5)},
+}
+
+
+@pytest.mark.parametrize("head", ["net.fc", "head.fc"])
+@pytest.mark.parametrize("name", BESIDE)
+def test_losses_and_metrics_beside_a_network(tmp_path, name, head):
+    saved = {"state_dict": {**with_head(RAW, head, "net."), **BESIDE[name]}}
+    torch_writer.save(saved, tmp_path / "last.ckpt")
+    network, tensors = narrow.read(tmp_path / "last.ckpt")
+    assert (network.head, network.classes) == (head, 5)
+    narrow.assert_holds(tensors, RAW)
+
+
+ACTING = {
+    "a second head": {"aux.weight": np.ones((5, 32)), "aux.bias": np.ones(5)},
+    "on logits": {"after.weight": np.ones((5, 5)), "after.bias": np.ones(5)},
+    "without a bias": {"after.weight": np.ones((5, 5))},
+    "a norm": {"neck.weight": np.ones(32), "neck.running_mean": np.ones(32)},
+    "a norm's weight": {"neck.weight": np.ones(32)},
+    "a scale": {"scale": np.ones(())},
+    "a temperature": {"calibration.temperature": np.ones(1)},
+    "a power": {"pool.p": np.ones(1)},
+    "prototypes": {"proto.vectors": np.ones((5, 32))},
+}
+
+
+@pytest.mark.parametrize("name", ACTING)
+def test_layers_beside_a_network(tmp_path, name):
+    saved = {"state_dict": {**prefixed(RAW, "net."), **ACTING[name]}}
+    torch_writer.save(saved, tmp_path / "last.ckpt")
+    assert narrow.read(tmp_path / "last.ckpt")[0].head is None
+    with pytest.raises(CheckpointError, match="no classifier of one linear"):
+        load_checkpoint(tmp_path / "last.ckpt")

@@ -18,6 +18,7 @@ import typing
 
 from eca_keras.utils.checks import listed
 from eca_keras.utils.checks import shown
+from eca_keras.weights import averages
 from eca_keras.weights.heads import is_of_network
 from eca_keras.weights.tensors import CheckpointError
 from eca_keras.weights.tensors import Opaque
@@ -31,14 +32,6 @@ _PREFERRED = (
     *("state_dict_ema", "model_ema"),
     *("state_dict", "model_state_dict", "model"),
 )
-# Under which whole pickled models are found, too.
-_EMA_KEYS = (
-    "ema",
-    "ema_model",
-    "model_ema",
-    "ema_state_dict",
-    "state_dict_ema",
-)
 # What DistributedDataParallel, AveragedModel, torch.compile, FSDP and
 # activation checkpointing put into names, wherever they wrap a module.
 _WRAPPERS = re.compile(
@@ -48,17 +41,10 @@ _WRAPPERS = re.compile(
 # Counters of BatchNorm, of the authors' profiler and of averages: no weights.
 _COUNTERS = (
     *("num_batches_tracked", "total_ops", "total_params"),
-    *("num_updates", "_extra_state"),
+    *("num_updates", "_extra_state", "ema.decay"),
 )
 # Those of the averages of PyTorch and of mmengine: they mark an EMA.
 _AVERAGE_COUNTER = re.compile(r"(?:(?<=\.)|^)(n_averaged|steps)$")
-_EMA = re.compile(r"(?<![a-z])(ema|swa|avg|averaged?)(?![a-z])")
-_CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")
-# What else a script saves may hold tensors under the same names. Callbacks of
-# Lightning keep an EMA, or an SWA that is not ready to be used.
-_NOT_WEIGHTS = re.compile(
-    r"optim|sched|scaler|hyper_param|grad|callback(?!.*(?<![a-z])ema)"
-)
 _DEPTH = 4  # of keys above a state dict
 _MOST_KEYS = 100  # that a refusal looks at
 
@@ -125,9 +111,9 @@ def find_state_dict(
     """
     found, unknown = [], []
     for path, mapping in _mappings(loaded):
-        tensors, averages = _clean(mapping, tensor_type)
-        if tensors and not _NOT_WEIGHTS.search(path.lower()):
-            found += _networks(path, tensors, averages)
+        tensors, roots = _clean(mapping, tensor_type)
+        if tensors and not averages.is_of_training(path):
+            found += _networks(path, tensors, roots)
             unknown.append(StateDict(tensors, source=path))
     if not found:
         return _first(unknown, loaded)
@@ -136,11 +122,13 @@ def find_state_dict(
         for kind in (True, False)
     }
     if not kinds[True] and ema is not False:
-        _check_no_pickled_ema(loaded)
+        _check_no_unreadable_ema(loaded)
     wanted = bool(kinds[True]) if ema is None else ema
     if not kinds[wanted]:
         raise CheckpointError(_no_such_kind(wanted, found))
     chosen = _only(kinds[wanted])
+    if not kinds[True]:
+        chosen = _without_renamed(chosen)
     _check_tensors(chosen)
     beside = tuple(each.source for each in kinds[not wanted])
     return dataclasses.replace(chosen, beside=beside)
@@ -195,7 +183,7 @@ def _clean(mapping, tensor_type):
     return cleaned, roots
 
 
-def _networks(path, tensors, averages):
+def _networks(path, tensors, roots):
     """Return a `StateDict` for each network among tensors."""
     prefixes = tuple(
         name.removesuffix(anchor)
@@ -206,15 +194,16 @@ def _networks(path, tensors, averages):
     networks = []
     for prefix in prefixes:
         source = ".".join(filter(None, (path, prefix.rstrip("."))))
-        words = _CAMEL_CASE.sub("_", source).lower()
-        average = any(prefix.startswith(root) for root in averages)
+        if len(prefixes) > 1 and averages.is_of_moments(source):
+            continue
+        average = any(prefix.startswith(root) for root in roots)
         networks.append(
             StateDict(
                 tensors,
                 prefix,
                 prefixes,
                 source,
-                ema=average or bool(_EMA.search(words)),
+                ema=average or averages.is_ema(source),
             )
         )
     return networks
@@ -238,15 +227,24 @@ def _only(candidates):
     return chosen[0]
 
 
-def _check_no_pickled_ema(loaded):
+def _check_no_unreadable_ema(loaded):
     """Refuse to pass over an EMA only because it cannot be read."""
-    for key in _EMA_KEYS if isinstance(loaded, dict) else ():
-        if isinstance(loaded.get(key), Opaque):
-            raise CheckpointError(
-                f"its EMA of the weights, {key}, is no state dict: it asks "
-                f"for {shown(loaded[key].name)}, which was not run. Pass "
-                "ema=False to load the weights themselves."
-            )
+    if reason := averages.unreadable(_mappings(loaded), ANCHORS):
+        raise CheckpointError(
+            f"{reason} Pass ema=False to load the weights themselves."
+        )
+
+
+def _without_renamed(state):
+    """Leave out an EMA that stands among the weights under changed names."""
+    own = {
+        name: tensor
+        for name, tensor in state.tensors.items()
+        if not averages.is_ema(name)
+    }
+    if any(averages.is_renamed(n, ANCHORS) for n in state.tensors.keys() - own):
+        return dataclasses.replace(state, tensors=own)
+    return state
 
 
 def _no_such_kind(ema, found):
@@ -289,7 +287,7 @@ def _contents(loaded):
         return f": it asks for {shown(loaded.name)}, which was not run"
     keys = []
     for path, mapping in _mappings(loaded):
-        if _NOT_WEIGHTS.search(path.lower()):
+        if averages.is_of_training(path):
             continue
         for key, value in itertools.islice(mapping.items(), _MOST_KEYS):
             name = ".".join(filter(None, (path, str(key))))

@@ -117,7 +117,7 @@ def recognise(state: StateDict) -> Network:
         for name, shape in shapes.items()
         if not heads.is_of_network(name, state.prefix)
     }
-    head, classes = heads.find(others, features)
+    head, classes = heads.find(others, features, state.prefix)
     return dataclasses.replace(
         network,
         classes=classes,
