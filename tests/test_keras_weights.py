@@ -265,3 +265,45 @@ def test_files_of_pytorch_under_any_name(tmp_path, name):
     )
     with pytest.raises(CheckpointError, match="kernel_size="):
         ECAMobileNetV2(input_shape=(32, 32, 3), weights=tmp_path / name)
+
+
+def wrapped(model, way):
+    image = keras.Input(model.input_shape[1:])
+    if way == "Sequential":
+        return keras.Sequential([image, model])
+    return keras.Model(image, model(layers.Rescaling(0.5)(image)))
+
+
+@pytest.mark.parametrize("way", ["Sequential", "Rescaling"])
+@pytest.mark.parametrize("suffix", FORMATS[:2])
+def test_a_network_inside_a_model(saved, tmp_path, way, suffix):
+    model, _ = saved
+    path = save(wrapped(model, way), str(tmp_path / f"model{suffix}"))
+    x = images()
+    np.testing.assert_array_equal(network(weights=path)(x), model(x))
+    with pytest.raises(CheckpointError, match="attention='eca'"):
+        network("eca_circular", weights=path)
+
+
+@pytest.mark.parametrize("suffix", FORMATS[:2])
+def test_two_networks_inside_a_model(saved, tmp_path, suffix):
+    """There is no telling which is meant."""
+    image = keras.Input((8, 8, 3))
+    both = [keras.models.clone_model(saved[0]) for _ in range(2)]
+    both[1].name = "other"
+    double = keras.Model(image, layers.Add()([each(image) for each in both]))
+    path = save(double, str(tmp_path / f"model{suffix}"))
+    with pytest.raises(CheckpointError, match="unexpected"):
+        network(weights=path)
+
+
+@pytest.mark.parametrize("suffix", FORMATS[:2])
+def test_any_classifier_is_left_out(saved, tmp_path, suffix):
+    bare = randomised(network(include_top=False, pooling="avg"))
+    mine = keras.Model(bare.input, layers.Dense(5, name="mine")(bare.output))
+    path = save(mine, str(tmp_path / f"model{suffix}"))
+    copy = network(include_top=False, pooling="avg", weights=path)
+    x = images()
+    np.testing.assert_array_equal(copy(x), bare(x))
+    with pytest.raises(CheckpointError):
+        network(weights=path)
