@@ -26,7 +26,7 @@ HDF5_SLACK = 2**16
 # versions of Keras did not save.
 EXTRA_NUMBERS = 2**20
 # Tensors and operations while a model is made: each takes time and memory.
-TENSORS = 100_000
+TENSORS = 30_000
 # Shapes are symbolic, so that this is an image of 16,384 by 16,384 pixels; the
 # anchors of a detector are not.
 INPUT_SIZE = 2**30
@@ -43,6 +43,7 @@ COUNTS = {
     "num_bins": 2**24,
     "num_chains": 1_000,
     "num_mel_bins": 2**14,
+    "num_ops": 1_000,
     "num_oov_indices": 2**16,
     "power_iterations": 1_000,
     "sequence_length": 2**24,

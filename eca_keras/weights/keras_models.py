@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import pathlib
+import re
 import tempfile
 import textwrap
 from collections.abc import Iterator
@@ -155,7 +156,10 @@ def _made():
         # Keras may add the whole configuration of a model,
         # and puts the cause behind it.
         reason = str(error).rpartition("Exception encountered: ")[2]
-        reason = " ".join(reason.split()) or type(error).__name__
+        reason = (
+            " ".join(re.sub(r"\x1b\[\d*m", "", reason).split())
+            or type(error).__name__
+        )
         reason = textwrap.shorten(reason, 200, placeholder=" ...")
         raise CheckpointError(
             f"Keras cannot make its model ({reason})"
