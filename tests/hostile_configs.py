@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import zipfile
 
 import keras
 from hostile_files import CANARY
@@ -11,6 +12,7 @@ from hostile_files import a_lambda
 from hostile_files import case
 from hostile_files import with_config
 from hostile_files import with_layer
+from hostile_files import write_zip
 
 
 @case("code as an activation")
@@ -141,6 +143,57 @@ def _(path, folder):
         {"kernel_size": 10**6 + 1},
         registered_name="eca_keras>ECA",
     )
+
+
+for _name, _config in {
+    "IntegerLookup": {"num_oov_indices": 10**8, "vocabulary": [1]},
+    "StringLookup": {"num_oov_indices": 10**8, "vocabulary": ["a"]},
+    "TextVectorization": {"ngrams": 10**8, "vocabulary": ["a"]},
+    "Discretization": {"num_bins": 10**10},
+    "MelSpectrogram": {"fft_length": 2**27},
+    "RandAugment": {"num_ops": 10**9},
+    "AugMix": {"num_chains": 10**9},
+}.items():
+
+    def _write(path, folder, name=_name, config=_config):
+        with_layer(path, "keras.layers", name, config)
+
+    case(f"a gigantic count in {_name}")(_write)
+
+
+for _mean, _size in ((0.0, 4 * 10**8), ([0.0], 10**10)):
+
+    def _write(path, folder, mean=_mean, size=_size):
+        config = {"mean": mean, "variance": mean, "axis": [-1]}
+        build = {"input_shape": [None, size]}
+
+        def change(whole):
+            layer = whole["config"]["layers"][-2]
+            layer.update(
+                class_name="Normalization",
+                config={"name": "pool", **config},
+                build_config=build,
+            )
+
+        with_config(path, change)
+
+    case(f"means of the size {_size}")(_write)
+
+
+@case("a tensor that is taken apart into very many")
+def _(path, folder):
+    inputs = keras.Input((9,), name="image")
+    outputs = keras.ops.unstack(inputs, axis=1)[0]
+    keras.Model(inputs, outputs).save(path.with_suffix(".keras"))
+    path.with_suffix(".keras").replace(path)
+    members = dict.fromkeys(
+        ("config.json", "metadata.json", "model.weights.h5")
+    )
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in members}
+    text = members["config.json"].decode()
+    text = text.replace("9]", "200000]").replace('"num": 9', '"num": 200000')
+    write_zip(path, {**members, "config.json": text})
 
 
 @case("a detector for gigantic images")

@@ -76,6 +76,22 @@ def half_precision():
     return keras.Model(inputs, layers.Dense(2, dtype="mixed_float16")(outputs))
 
 
+def operations():
+    """Pure operations, a long kernel, and an image that is large."""
+    inputs = keras.Input((2500, 4))
+    x = layers.Conv1D(4, 2000)(inputs)
+    x = ops.hypot(ops.real(ops.abs(x)), ops.nanmax(x, 1, keepdims=True))
+    x = ops.segment_max(x[0], np.array([0, 1] * 250 + [1]), 2)
+    x = ops.linalg.pinv(ops.quantile(x, 0.5, axis=0, keepdims=True))
+    return keras.Model(inputs, x)
+
+
+def patches():
+    inputs = keras.Input((8, 8, 3))
+    x = ops.image.extract_patches(inputs, 2)
+    return keras.Model(inputs, ops.image.gaussian_blur(x[..., :3], (3, 3)))
+
+
 def error(y, p):
     """A loss that no file can name."""
     return ops.mean(y - p)
@@ -88,7 +104,15 @@ def compiled():
 
 
 @pytest.mark.parametrize(
-    "build", [sequences, shared_and_nested, half_precision, compiled]
+    "build",
+    [
+        sequences,
+        shared_and_nested,
+        half_precision,
+        compiled,
+        operations,
+        patches,
+    ],
 )
 def test_plain_models(build, tmp_path):
     model = randomised(build())
@@ -263,3 +287,19 @@ def test_modules_are_filled_in_for_old_files():
     assert admitted["module"] == "keras.layers"
     inner = admitted["config"]["kernel_initializer"]
     assert inner["module"] == "keras.initializers"
+
+
+def test_large_images_are_symbolic(tmp_path):
+    inputs = keras.Input((8192, 8192, 3))
+    keras.Model(inputs, layers.ReLU()(inputs)).save(tmp_path / "a.keras")
+    loaded = eca_keras.load_model(tmp_path / "a.keras")
+    assert loaded.input_shape == (None, 8192, 8192, 3)
+
+
+def test_the_cause_is_said(tmp_path):
+    path = tmp_path / "a.keras"
+    hostile_files.with_layer(path, "keras.layers", "Dense", {"units": -3})
+    with pytest.raises(CheckpointError) as caught:
+        eca_keras.load_model(path)
+    assert "deserialized properly" not in str(caught.value)
+    assert "-3" in str(caught.value)

@@ -265,3 +265,85 @@ def test_files_of_pytorch_under_any_name(tmp_path, name):
     )
     with pytest.raises(CheckpointError, match="kernel_size="):
         ECAMobileNetV2(input_shape=(32, 32, 3), weights=tmp_path / name)
+
+
+def wrapped(model, way):
+    image = keras.Input(model.input_shape[1:])
+    if way == "Sequential":
+        return keras.Sequential([image, model])
+    return keras.Model(image, model(layers.Rescaling(0.5)(image)))
+
+
+@pytest.mark.parametrize("way", ["Sequential", "Rescaling"])
+@pytest.mark.parametrize("suffix", FORMATS[:2])
+def test_a_network_inside_a_model(saved, tmp_path, way, suffix):
+    model, _ = saved
+    path = save(wrapped(model, way), str(tmp_path / f"model{suffix}"))
+    x = images()
+    np.testing.assert_array_equal(network(weights=path)(x), model(x))
+    with pytest.raises(CheckpointError, match="attention='eca'"):
+        network("eca_circular", weights=path)
+
+
+@pytest.mark.parametrize("suffix", FORMATS[:2])
+def test_two_networks_inside_a_model(saved, tmp_path, suffix):
+    """There is no telling which is meant."""
+    image = keras.Input((8, 8, 3))
+    both = [keras.models.clone_model(saved[0]) for _ in range(2)]
+    both[1].name = "other"
+    double = keras.Model(image, layers.Add()([each(image) for each in both]))
+    path = save(double, str(tmp_path / f"model{suffix}"))
+    with pytest.raises(CheckpointError, match="unexpected"):
+        network(weights=path)
+
+
+@pytest.mark.parametrize("suffix", FORMATS[:2])
+def test_any_classifier_is_left_out(saved, tmp_path, suffix):
+    bare = randomised(network(include_top=False, pooling="avg"))
+    mine = keras.Model(bare.input, layers.Dense(5, name="mine")(bare.output))
+    path = save(mine, str(tmp_path / f"model{suffix}"))
+    copy = network(include_top=False, pooling="avg", weights=path)
+    x = images()
+    np.testing.assert_array_equal(copy(x), bare(x))
+    with pytest.raises(CheckpointError):
+        network(weights=path)
+
+
+def plain(named=True, activation="relu", merge=layers.Add, pool="Max", **also):
+    """A small network with layers that have no weights."""
+
+    def name(word):
+        return {"name": word} if named else {}
+
+    image = keras.Input((8, 8, 3))
+    x = image
+    if "scale" in also:
+        x = layers.Rescaling(also["scale"], **name("scale"))(x)
+    x = layers.Conv2D(3, 3, padding="same", **name("conv"))(x)
+    y = layers.Activation(activation, **name("act"))(x)
+    pooling = getattr(layers, f"{pool}Pooling2D")
+    y = pooling(3, 1, padding="same", **name("pool"))(y)
+    x = merge(**name("merge"))([x, y])
+    x = layers.Dropout(also.get("dropout", 0.1), **name("drop"))(x)
+    return keras.Model(image, x)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize(
+    ("inside", "asked"),
+    [
+        ({"activation": "tanh"}, {}),
+        ({"activation": "tanh", "named": False}, {"named": False}),
+        ({"merge": layers.Multiply}, {}),
+        ({"pool": "Average"}, {}),
+        ({"scale": 0.5}, {"scale": 2.0}),
+    ],
+)
+def test_layers_without_weights_count(tmp_path, suffix, inside, asked):
+    path = save(plain(**inside), str(tmp_path / f"model{suffix}"))
+    with pytest.raises(CheckpointError, match=r"its layer .* but the model's"):
+        eca_keras.weights.load_into(plain(**asked), path)
+    if suffix == ".h5" and "named" in asked:
+        return  # the older format has names alone
+    for legit in ({"scale": 0.5}, {"dropout": 0.4}):
+        eca_keras.weights.load_into(plain(**{**inside, **legit}), path)

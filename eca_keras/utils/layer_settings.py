@@ -8,8 +8,8 @@ from typing import Any
 # how the numbers lie in memory.
 _OTHER = """
 activity_regularizer axis b batch_input_shape batch_shape data_format dtype
-filters gamma input_dim kernel_size momentum name rate reduction seed
-synchronized trainable units
+filters gamma height input_dim kernel_size momentum name rate reduction seed
+synchronized target_shape trainable units width
 """
 _OTHER_NAMES = frozenset(_OTHER.split())
 _OTHER_ENDINGS = ("_constraint", "_initializer", "_regularizer")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 from typing import Any
 
@@ -10,13 +11,26 @@ import keras
 from eca_keras.applications.attention import ATTENTION
 from eca_keras.utils.checks import listed
 from eca_keras.utils.checks import shown
-from eca_keras.utils.keras_graph import flatten_layers
 from eca_keras.utils.layer_settings import differing
 from eca_keras.utils.layer_settings import settings_of
 from eca_keras.utils.layer_settings import spelled
 from eca_keras.weights.tensors import CheckpointError
 
 Shapes = dict[Any, Any]
+
+# Layers of which an output of a trained network does not depend.
+_TRAINING = (
+    "AlphaDropout",
+    "AugMix",
+    "CutMix",
+    "Dropout",
+    "Gaussian",
+    "InputLayer",
+    "MixUp",
+    "RandAugment",
+    "Random",
+    "SpatialDropout",
+)
 
 # The classifier of every builder. A model without one takes the rest of a
 # file, as it does of a PyTorch checkpoint.
@@ -88,11 +102,10 @@ def check_configs(config: dict[str, Any], model: keras.Model) -> None:
     """
     # Through JSON, as the file went: tuples become lists.
     own = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
-    inside, asked = dict(_layers(config)), dict(_layers(own))
+    inside, asked = (_by_place(_layers(each)) for each in (config, own))
     check_attention(inside, asked)
-    weighty = {layer.name for layer in flatten_layers(model) if layer.weights}
     for name, (kind, settings) in asked.items():
-        if name not in inside or not (name in weighty or "eca_keras" in kind):
+        if name not in inside or kind.startswith(_TRAINING):
             continue
         their_kind, theirs = inside[name]
         if their_kind.rpartition(">")[2] != kind.rpartition(">")[2]:
@@ -108,6 +121,23 @@ def check_configs(config: dict[str, Any], model: keras.Model) -> None:
                 f"its layer {shown(name)} has {spelled(theirs, names)}, but "
                 f"the model's has {spelled(settings, names)}"
             )
+
+
+def _by_place(layers):
+    """Return layers by names, or by class and number if Keras named them.
+
+    Keras goes on counting from model to model.
+    """
+    found: dict[str, tuple[str, dict]] = {}
+    counts: collections.Counter = collections.Counter()
+    for name, (kind, settings) in layers:
+        bare = name.rstrip("0123456789").removesuffix("_")
+        stem = kind.rpartition(">")[2].lower()
+        if name == stem or bare.replace("_", "") == stem:
+            counts[stem] += 1
+            name = f"{stem} {counts[stem]}"
+        found[name] = kind, settings
+    return found
 
 
 def _layers(config):

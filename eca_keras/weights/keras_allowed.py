@@ -37,27 +37,37 @@ ZeroPadding1D ZeroPadding2D ZeroPadding3D
 """
 
 _NUMPY = """
-Absolute Add All Amax Amin Any Append Arccos Arccosh Arcsin Arcsinh Arctan
-Arctan2 Arctanh Argmax Argmin Argsort Average Bincount BroadcastTo Cbrt Ceil
-Clip Concatenate Copy Cos Cosh CountNonzero Cross Cumprod Cumsum Diag Diagonal
-Diff Digitize Divide DivideNoNan Dot Einsum Equal Exp Exp2 ExpandDims Expm1
-Flip Floor FloorDivide FullLike GetItem Greater GreaterEqual Hstack Inner
-Isclose Isfinite Isinf Isnan Less LessEqual Log Log10 Log1p Log2 Logaddexp
-LogicalAnd LogicalNot LogicalOr LogicalXor Matmul Max Maximum Mean Median Min
-Minimum Mod Moveaxis Multiply NanToNum Negative NotEqual OnesLike Outer Pad
-Power Prod Ravel Reciprocal Repeat Reshape Roll Rot90 Round Sign Sin Sinh Sort
-Split Sqrt Square Squeeze Stack Std Subtract Sum Swapaxes Take TakeAlongAxis
-Tan Tanh Tensordot Tile Trace Transpose Tril Triu TrueDivide Trunc Var Vdot
-Vstack Where ZerosLike
+Abs Absolute Add All AllClose Amax Amin Angle Any Append Arccos Arccosh Arcsin
+Arcsinh Arctan Arctan2 Arctanh Argmax Argmin Argpartition Argsort ArraySplit
+Average Bincount BitwiseAnd BitwiseInvert BitwiseLeftShift BitwiseNot BitwiseOr
+BitwiseRightShift BitwiseXor BroadcastTo Cbrt Ceil Clip Concatenate Conj
+Conjugate Copy Corrcoef Correlate Cos Cosh CountNonzero Cross Cumprod Cumsum
+Deg2rad Diag Diagflat Diagonal Diff Digitize Divide DivideNoNan Dot Dsplit
+Dstack Einsum EmptyLike Equal Exp Exp2 ExpandDims Expm1 Fabs Flip Fliplr Flipud
+Floor FloorDivide Fmax Fmin Fmod FullLike Gcd GetItem Greater GreaterEqual
+Heaviside Histogram Hsplit Hstack Hypot I0 Imag Inner IsIn Isclose Isfinite
+Isinf Isnan Isneginf Isposinf Isreal Kron Lcm Ldexp LeftShift Less LessEqual
+Log Log10 Log1p Log2 Logaddexp Logaddexp2 LogicalAnd LogicalNot LogicalOr
+LogicalXor Matmul Max Maximum Mean Median Meshgrid Min Minimum Mod Moveaxis
+Multiply NanToNum Nanargmax Nanargmin Nancumprod Nancumsum Nanmax Nanmean
+Nanmedian Nanmin Nanpercentile Nanprod Nanquantile Nanstd Nansum Nanvar Ndim
+Negative Nextafter Nonzero NotEqual OnesLike Outer Pad Percentile Power Prod
+Ptp Quantile Rad2deg Ravel Real Reciprocal Repeat Reshape RightShift Roll Rot90
+Round SearchSorted Select Sign Signbit Sin Sinc Sinh Size Slogdet Sort Split
+Sqrt Square Squeeze Stack Std Subtract Sum Swapaxes Take TakeAlongAxis Tan Tanh
+Tensordot Tile Trace Transpose Trapezoid Tril Triu TrueDivide Trunc Unique
+UnravelIndex Vander Var Vdot Vsplit Vstack Where ZerosLike
 """
 
 _NN = """
-AdaptiveAveragePool AdaptiveMaxPool AveragePool BatchNorm Celu Conv
-ConvTranspose DepthToSpace DepthwiseConv DotProductAttention Elu Fold Gelu Glu
-HardShrink HardSigmoid HardSilu HardTanh LayerNorm LeakyRelu LogSigmoid
-LogSoftmax MaxPool Moments MultiHot Normalize OneHot RMSNorm Relu Relu6 Selu
-SeparableConv Sigmoid Silu SoftShrink Softmax Softplus Softsign SpaceToDepth
-SparsePlus SparseSigmoid Sparsemax Squareplus TanhShrink Threshold Unfold
+AdaptiveAveragePool AdaptiveMaxPool AveragePool BatchNorm BinaryCrossentropy
+CTCDecode CTCLoss CategoricalCrossentropy Celu Conv ConvTranspose DepthToSpace
+DepthwiseConv DotProductAttention Elu Fold Gelu Glu HardShrink HardSigmoid
+HardSilu HardTanh LayerNorm LeakyRelu LogSigmoid LogSoftmax MaxPool Moments
+MultiHot Normalize OneHot PSNR Polar RMSNorm Relu Relu6 Selu SeparableConv
+Sigmoid Silu SoftShrink Softmax Softplus Softsign SpaceToDepth
+SparseCategoricalCrossentropy SparsePlus SparseSigmoid Sparsemax Squareplus
+TanhShrink Threshold Unfold
 """
 
 # By Keras's public names, and what has none by the module it is in.
@@ -79,12 +89,18 @@ _KERAS = {
     "keras.src.applications.convnext": "LayerScale StochasticDepth",
     "keras.src.applications.inception_resnet_v2": "CustomScaleLayer",
     "keras.src.models.functional": "Functional",
-    "keras.src.ops.core": "Cast SaturateCast Slice StopGradient Unstack",
+    "keras.src.ops.core": "Cast SaturateCast Scatter "
+    "ScatterUpdate Slice SliceUpdate StopGradient Unstack",
     "keras.src.ops.einops": "Rearrange",
-    "keras.src.ops.image": "CropImages HSVToRGB PadImages RGBToGrayscale "
-    "RGBToHSV Resize",
-    "keras.src.ops.linalg": "Norm",
-    "keras.src.ops.math": "Erf Erfc Erfinv Logsumexp Rsqrt TopK",
+    "keras.src.ops.image": "AffineTransform CropImages ElasticTransform "
+    "ExtractPatches GaussianBlur HSVToRGB MapCoordinates PadImages "
+    "PerspectiveTransform RGBToGrayscale RGBToHSV Resize SSIM "
+    "ScaleAndTranslate SobelEdges",
+    "keras.src.ops.linalg": "Cholesky CholeskyInverse Det Eig Eigh Inv Lstsq "
+    "LuFactor MatrixRank Norm Pinv Qr SVD Solve SolveTriangular",
+    "keras.src.ops.math": "CDist Erf Erfc Erfinv ExtractSequences FFT FFT2 "
+    "IFFT2 IRFFT ISTFT InTopK Logdet Logsumexp RFFT Rsqrt STFT SegmentMax "
+    "SegmentMin SegmentProd SegmentSum TopK ViewAsComplex ViewAsReal",
     "keras.src.ops.nn": _NN,
     "keras.src.ops.numpy": _NUMPY,
 }

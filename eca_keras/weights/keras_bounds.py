@@ -25,9 +25,29 @@ HDF5_SLACK = 2**16
 # Variables are as many numbers as the file has, but for a few that old
 # versions of Keras did not save.
 EXTRA_NUMBERS = 2**20
-# Numbers that are computed from a config before there is any variable.
-INPUT_SIZE = 2**26
-KERNEL_SIZE = 1_023
+# Tensors and operations while a model is made: each takes time and memory.
+TENSORS = 30_000
+# Shapes are symbolic, so that this is an image of 16,384 by 16,384 pixels; the
+# anchors of a detector are not.
+INPUT_SIZE = 2**30
+ANCHOR_IMAGE_SIZE = 2**26
+DIMENSIONS = 32
+# Numbers that become lists, arrays or rounds of a loop. What has weights is
+# bounded by these.
+COUNTS = {
+    "chain_depth": 1_000,
+    "fft_length": 2**20,
+    "frame_length": 2**20,
+    "kernel_size": 1_023,
+    "ngrams": 1_000,
+    "num_bins": 2**24,
+    "num_chains": 1_000,
+    "num_mel_bins": 2**14,
+    "num_ops": 1_000,
+    "num_oov_indices": 2**16,
+    "power_iterations": 1_000,
+    "sequence_length": 2**24,
+}
 
 
 class Refused(CheckpointError):

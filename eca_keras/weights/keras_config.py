@@ -226,22 +226,23 @@ def _check_object(name, config, value, place):
         *layer,
     }:
         raise Refused(f"it has a layer called {shown(repr(layer))}")
-    sizes = config.get("batch_shape", config.get("input_shape"))
-    if isinstance(sizes, list):
-        known = [size for size in sizes if isinstance(size, int)]
-        if any(size < 0 for size in known) or (
-            math.prod(known) > bounds.INPUT_SIZE
-        ):
-            raise Refused(
-                f"its input has the shape {shown(sizes)}, in {_short(place)}"
-            )
+    for key in ("batch_shape", "batch_input_shape"):
+        _check_shape(config.get(key), bounds.INPUT_SIZE, place)
+    _check_shape(config.get("input_shape"), bounds.ANCHOR_IMAGE_SIZE, place)
+    _check_shape(value.get("build_config"), bounds.INPUT_SIZE, place)
     if config.get("stateful"):
         # Numbers for each sample of a batch, of any size, and no weights.
         raise Refused(f"its {name} keeps a state, in {_short(place)}")
-    kernel = config.get("kernel_size")
-    kernel = kernel if isinstance(kernel, list) else [kernel]
-    if any(isinstance(k, int) and k > bounds.KERNEL_SIZE for k in kernel):
-        raise Refused(f"it has a kernel of size {kernel}, in {_short(place)}")
+    for key, most in bounds.COUNTS.items():
+        # The kernels of convolutions are weights.
+        if not (key == "kernel_size" and "Conv" in name):
+            counts = config.get(key)
+            for count in counts if isinstance(counts, list) else [counts]:
+                if isinstance(count, (int, float)) and count > most:
+                    raise Refused(
+                        f"its {name} has {key}={shown(count)}, in "
+                        f"{_short(place)}"
+                    )
     nodes = value.get("inbound_nodes", [])
     for node in nodes if isinstance(nodes, list) else [nodes]:
         # Otherwise the operation would run at once, on numbers of the file.
@@ -249,6 +250,25 @@ def _check_object(name, config, value, place):
         tensor = node and isinstance(node, list)
         if not tensor and "__keras_tensor__" not in _names(node):
             raise Refused(f"it calls {name} on no tensor, in {_short(place)}")
+
+
+def _check_shape(shape, most, place, depth=0):
+    """Refuse a shape that is none or too large, at any depth of a value."""
+    if isinstance(shape, dict):
+        shape = list(shape.values())
+    if not isinstance(shape, list):
+        return
+    known = [size for size in shape if isinstance(size, (int, float))]
+    if (
+        max(len(shape), depth) > bounds.DIMENSIONS
+        or any(size < 0 for size in known)
+        or math.prod(known) > most
+    ):
+        raise Refused(
+            f"its input has the shape {shown(shape)}, in {_short(place)}"
+        )
+    for each in shape:
+        _check_shape(each, most, place, depth + 1)
 
 
 def _names(value):

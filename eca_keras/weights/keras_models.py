@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import pathlib
+import re
 import tempfile
 import textwrap
 from collections.abc import Iterator
@@ -100,7 +101,8 @@ def _checked(copy, custom):
         _import(modules)
         limit = tree.numbers + bounds.EXTRA_NUMBERS
         error = Refused(
-            "its configuration makes more weights than the file has numbers"
+            "its configuration makes more weights than the file has numbers, "
+            "or more tensors than a model has"
         )
         with limited_weights(limit, error), _made():
             if copy.config is None:
@@ -151,8 +153,13 @@ def _made():
     # What a damaged configuration raises depends on what is wrong in it, and
     # an admitted class may raise whatever it likes.
     except Exception as error:
-        # Keras may add the whole configuration of a model.
-        reason = " ".join(str(error).split()) or type(error).__name__
+        # Keras may add the whole configuration of a model,
+        # and puts the cause behind it.
+        reason = str(error).rpartition("Exception encountered: ")[2]
+        reason = (
+            " ".join(re.sub(r"\x1b\[\d*m", "", reason).split())
+            or type(error).__name__
+        )
         reason = textwrap.shorten(reason, 200, placeholder=" ...")
         raise CheckpointError(
             f"Keras cannot make its model ({reason})"

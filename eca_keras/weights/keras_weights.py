@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -36,7 +37,11 @@ HINT = (
 # What an attention layer writes beside its weights.
 SETTINGS = "settings"
 # State that is no weight: random seeds, and normalization before a network.
-_STATE = re.compile(r"(^|/)(seed_generator|normalization)(_\d+)?/|^optimizer/")
+_STATE = re.compile(
+    r"(^|/)(seed_generator|normalization)(_\d+)?/|^/?optimizer/"
+)
+# A layer of its own, and no part of a block.
+_DENSE = re.compile(r"(^|/)layers/dense(_\d+)?$")
 
 
 def load_weights(model: keras.Model, path: PathLike) -> None:
@@ -85,27 +90,70 @@ def _fill(model, folder, file, tree):
     path = pathlib.Path(folder, "own.weights.h5")
     model.save_weights(path)
     with keras_hdf5.open_file(path) as (own, wanted):
-        _check(file, tree, own, wanted)
+        prefix = _prefix(tree, wanted)
+        tree = _moved(tree, prefix)
+        _check(file, prefix, tree, own, wanted)
     with h5py.File(path, "r+") as own:
-        for name in wanted.shapes:
-            if name in tree.shapes and tree.shapes[name] == own[name].shape:
-                _copy(file[name], own[name])
+        for name, shape in wanted.shapes.items():
+            if tree.shapes.get(name) == shape:
+                _copy(file[prefix + name], own[name])
+            elif _counts(name):
+                raise CheckpointError(f"it has no weights for {shown(name)}")
     model.load_weights(path)
 
 
-def _check(file, tree, own, wanted):
+def _prefix(tree, wanted):
+    """Return where in a file the model is, if another one is around it."""
+    paths = [path for path in wanted.shapes if _counts(path)]
+    if not paths or all(path in tree.shapes for path in paths):
+        return ""
+    ends = [p for p in tree.shapes if p.endswith(f"/{paths[0]}")]
+    for prefix in (end.removesuffix(paths[0]) for end in ends):
+        if all(prefix + path in tree.shapes for path in paths):
+            return prefix
+    return ""
+
+
+def _moved(tree, prefix):
+    """Return a tree with paths from a prefix on, and others behind "/"."""
+    if not prefix:
+        return tree
+    shapes, names = (
+        {
+            path[len(prefix) :] if path.startswith(prefix) else f"/{path}": each
+            for path, each in part.items()
+        }
+        for part in (tree.shapes, tree.names)
+    )
+    return dataclasses.replace(tree, shapes=shapes, names=names)
+
+
+def _counts(path):
+    """Tell whether a variable has to be in both file and model."""
+    return not _STATE.search(path) and not path.endswith(f"/{SETTINGS}")
+
+
+def _heads(tree, wanted):
+    """Return the groups of a classifier that the model has not."""
+    groups = {_group(path) for path in tree.shapes}
+    ours = {_group(path) for path in wanted.shapes}
+    if HEAD in wanted.names.values():
+        return set()
+    heads = {group for group in groups if tree.names.get(group) == HEAD}
+    if not any(map(_DENSE.search, ours)):
+        heads |= {group for group in groups if _DENSE.search(group)}
+    return heads
+
+
+def _check(file, prefix, tree, own, wanted):
     if tree.names and wanted.names:
         check_attention(tree.names.values(), wanted.names.values())
-    heads = {group for group, name in tree.names.items() if name == HEAD}
-    if HEAD in wanted.names.values():
-        heads = set()
+    heads = _heads(tree, wanted)
     shapes = [
         {
             _label(path, wanted.names, tree.names): shape
             for path, shape in part.shapes.items()
-            if not _STATE.search(path)
-            and _group(path) not in heads
-            and not path.endswith(f"/{SETTINGS}")
+            if _counts(path) and _group(path) not in heads
         }
         for part in (tree, wanted)
     ]
@@ -114,7 +162,7 @@ def _check(file, tree, own, wanted):
     for path in wanted.shapes:
         if path.endswith(f"/{SETTINGS}") and path in tree.shapes:
             name = _label(path, wanted.names, tree.names).rpartition("/")[0]
-            _check_settings(file[path], own[path], name)
+            _check_settings(file[prefix + path], own[path], name)
 
 
 def _check_names(tree, wanted):
@@ -145,7 +193,7 @@ def _label(path, *names):
     """Return the name of a variable with that of its layer, if one has it."""
     group, _, variable = path.rpartition("/vars/")
     for each in names:
-        if group in each:
+        if group in each and not path.startswith("/"):
             return f"{each[group]}/{variable}"
     return path
 
