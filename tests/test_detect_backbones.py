@@ -176,7 +176,7 @@ def test_files_that_are_no_weights(tmp_path):
     refused(tmp_path, "must be the folder of a run with a model.keras")
     (tmp_path / "model.keras").write_text("no model")
     refused(tmp_path, "neither a .keras archive nor")
-    refused("/no/such.pth", "or the path to the weights file")
+    refused("/no/such.pth", "or an existing file. Received: /no/such.pth")
     refused("imagenet", "no ImageNet weights are hosted for this model")
     (tmp_path / "a.weights.h5").write_text("no weights")
     refused(tmp_path / "a.weights.h5", "neither a file of torch.save nor")

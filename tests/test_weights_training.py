@@ -53,8 +53,8 @@ beside = {
     "complex": torch.ones(2, dtype=torch.complex64),
     "sparse": torch.eye(2).to_sparse(),
     "module": Wrapper(),
-    "average": torch.optim.swa_utils.AveragedModel(Wrapper()).state_dict(),
 }
+average = torch.optim.swa_utils.AveragedModel(Wrapper()).state_dict()
 parameters = {
     name: torch.nn.Parameter(values) if values.is_floating_point() else values
     for name, values in state.items()
@@ -69,6 +69,7 @@ saved = {
         state[first].contiguous(memory_format=torch.channels_last)
     ),
     "module": Wrapper(),
+    "average": {"model": state, "average": average},
     "complex": with_first(torch.ones(8, 64, 1, 1, dtype=torch.complex64)),
     "sparse": with_first(state[first].to_sparse()),
     "subclass": with_first(state[first].as_subclass(Subclass)),
@@ -102,6 +103,7 @@ def test_weights_are_read(folder, name, kind):
 
 
 REFUSED = {
+    "average": "its EMA of the weights, average.module.layer.weight, does not",
     "module": "it asks for __main__.Wrapper, which was not run. Save the",
     "complex": "conv1.weight is no plain tensor: it asks for .* complex or",
     "sparse": "it asks for torch._utils._rebuild_sparse_tensor, which was not",
