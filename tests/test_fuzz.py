@@ -5,6 +5,8 @@ import random
 import fuzz_readers
 import pytest
 
+pytestmark = pytest.mark.slow
+
 # A million are tried by hand, with the program.
 INPUTS = {"keras model": 60, "keras HDF5": 200}
 

@@ -15,6 +15,8 @@ import eca_keras
 from eca_keras import cli
 from eca_keras.applications.image_settings import Preprocessing
 
+pytestmark = pytest.mark.slow
+
 TESTS = pathlib.Path(__file__).parent
 CVES = """
 2024-3660 2025-1550 2025-8747 2025-9906 2025-9905 2025-49655 2025-12058
