@@ -16,9 +16,10 @@ from eca_keras.applications import ECAMobileNetV2
 from eca_keras.applications import ECAResNet20
 from eca_keras.weights import CheckpointError
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:You are saving your model as an HDF5"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5"),
+]
 
 RNG = np.random.default_rng(0)
 # What each format is called, and by whom it is written.
