@@ -3,10 +3,7 @@
 import functools
 import importlib.util
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import attribute_cases
 import keras
@@ -16,6 +13,7 @@ import surgery_zoo as zoo
 import tensorflow as tf
 from keras import layers
 from keras import ops
+from test_backends import run_python
 
 from eca_keras import insert_attention
 from eca_keras.errors import InputError
@@ -44,19 +42,7 @@ def test_use(case):
 def test_other_backends(backend, package):
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
-    paths = [str(HERE.parent), os.environ.get("PYTHONPATH", "")]
-    process = subprocess.run(
-        [sys.executable, str(HERE / "surgery_zoo.py")],
-        env={
-            **os.environ,
-            "KERAS_BACKEND": backend,
-            "JAX_PLATFORMS": "cpu",
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    process = run_python(backend, HERE / "surgery_zoo.py")
     assert process.returncode == 0, process.stderr
     faults = [json.loads(line) for line in process.stdout.splitlines()]
     assert len(faults) == len(zoo.CASES) - sum(

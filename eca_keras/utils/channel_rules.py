@@ -202,6 +202,7 @@ def _sizes(shape):
 
 
 def axis_of(data_format, rank):
+    """Return the axis of the channels in a data format."""
     return 1 if data_format == "channels_first" else rank - 1
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from eca_keras.utils.checks import shown
+
 # Shapes of weights tell sizes; the rest is about training, the machine, or
 # how the numbers lie in memory.
 _OTHER = """
@@ -42,7 +44,11 @@ def _inside(value):
 
 def spelled(settings: dict[str, Any], names: list[str]) -> str:
     """Return settings as they are written in a call."""
-    return ", ".join(f"{name}={settings[name]!r}" for name in names)
+    return ", ".join(
+        f"{name}={shown(repr(settings[name]))}"
+        for name in names
+        if name in settings
+    )
 
 
 def differing(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:

@@ -40,8 +40,8 @@ HEAD = "predictions"
 _BY_CALLABLE = "attention"
 
 
-def check_shapes(file: Shapes, model: Shapes) -> None:
-    """Refuse weights unless names and shapes are those of the model.
+def misfit(file: Shapes, model: Shapes) -> str:
+    """Say in which names and shapes a file is not the model's; `""` if none.
 
     Args:
         file: Shapes by names, as the file has them.
@@ -59,10 +59,13 @@ def check_shapes(file: Shapes, model: Shapes) -> None:
     ]
     if unfitting:
         problems.append(f"unfitting {listed(unfitting)}")
-    if problems:
-        raise CheckpointError(
-            f"its weights do not fit the model: {'; '.join(problems)}"
-        )
+    return "; ".join(problems)
+
+
+def check_shapes(file: Shapes, model: Shapes) -> None:
+    """Refuse weights unless names and shapes are those of the model."""
+    if problems := misfit(file, model):
+        raise CheckpointError(f"its weights do not fit the model: {problems}")
 
 
 def check_attention(file, model):

@@ -14,10 +14,12 @@ from eca_keras.utils.checks import check
 from eca_keras.utils.checks import listed
 from eca_keras.utils.checks import refusal
 from eca_keras.utils.checks import shown
+from eca_keras.utils.layer_settings import spelled
 from eca_keras.utils.types import PathLike
 from eca_keras.weights import heads
 from eca_keras.weights import naming
 from eca_keras.weights import recognition
+from eca_keras.weights.differences import misfit
 from eca_keras.weights.keras_archive import kind_of
 from eca_keras.weights.keras_models import told
 from eca_keras.weights.keras_weights import load_weights
@@ -267,34 +269,18 @@ def _check_arguments(model, variables, network, state):
         elif "block_widths" in differing:
             hint = ", or call eca_keras.load_checkpoint, which reads them"
         raise CheckpointError(
-            f"it has {_spelled(inside, differing)}, but the model has "
-            f"{_spelled(asked, differing)}. "
-            f"Pass {_spelled(inside, differing)}{hint}."
+            f"it has {spelled(inside, differing)}, but the model has "
+            f"{spelled(asked, differing)}. "
+            f"Pass {spelled(inside, differing)}{hint}."
         )
 
 
-def _spelled(arguments, names):
-    return ", ".join(
-        f"{name}={shown(repr(arguments[name]))}"
-        for name in names
-        if name in arguments
-    )
-
-
 def _check_names(tensors, variables):
-    problems = []
-    if missing := [name for name in variables if name not in tensors]:
-        problems.append(f"missing {listed(missing)}")
-    if unexpected := [name for name in tensors if name not in variables]:
-        problems.append(f"unexpected {listed(unexpected)}")
-    wrong = [
-        f"{name} of shape {tensors[name].shape} for {variable.torch_shape}"
-        for name, variable in variables.items()
-        if name in tensors and tensors[name].shape != variable.torch_shape
-    ]
-    if wrong:
-        problems.append(f"unfitting {listed(wrong)}")
+    problems = misfit(
+        {name: getattr(each, "shape", ()) for name, each in tensors.items()},
+        {name: each.torch_shape for name, each in variables.items()},
+    )
     if problems:
         raise CheckpointError(
-            f"its tensors do not fit the network: {'; '.join(problems)}."
+            f"its tensors do not fit the network: {problems}."
         )
